@@ -1,0 +1,72 @@
+"""Plan: what is to be changed in one file, decided and explained; the last document before bytes are written.
+
+Made by `stemrw.plan`, read by `stemrw.rewrite`. The hash of a plan (`Plan.digest`) goes into the hardened file, so it
+must not depend on where the file lies or who asked: paths and explanations take no part in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from stemrw.documents.base import Address, Document
+from stemrw.documents.localization import BinaryIdentity
+
+ReturnKind = Literal["integer", "double", "void"]
+
+
+class PlannedRegion(Document):
+    """One function that is to be emulated with a checkpoint, and what it returns when it is rescued.
+
+    `return_value` is a 64-bit pattern: a negative integer in two's complement, or the bits of a double. `check_address`
+    is the instruction of the reported fault, if it lies in this file, and `check_class` the class of that fault.
+    """
+
+    address: Address
+    size: int
+    symbol: str | None = None
+    why: tuple[str, ...] = ()
+    return_kind: ReturnKind = "integer"
+    return_value: Address = 0
+    return_evidence: tuple[str, ...] = ()
+    check_address: Address | None = None
+    check_class: str | None = None
+
+    @field_validator("return_value")
+    @classmethod
+    def _as_pattern(cls, value: int) -> int:
+        if not -(1 << 63) <= value < 1 << 64:
+            raise ValueError("return value does not fit in 64 bits")
+        return value & 0xFFFF_FFFF_FFFF_FFFF
+
+
+class Plan(Document):
+    """All regions of one file, by ascending address, each at most once."""
+
+    schema_name: Literal["stemrw.plan"] = Field(default="stemrw.plan", alias="schema")
+    version: Literal[1] = 1
+    binary: BinaryIdentity
+    regions: tuple[PlannedRegion, ...] = Field(min_length=1)
+
+    @field_validator("regions")
+    @classmethod
+    def _sorted_and_unique(cls, value: tuple[PlannedRegion, ...]) -> tuple[PlannedRegion, ...]:
+        addresses = [region.address for region in value]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("a function is listed twice")
+        return tuple(sorted(value, key=lambda region: region.address))
+
+    def canonical_json(self) -> bytes:
+        """What the plan does, as JSON with sorted keys and no spaces, without paths and explanations."""
+        data = self.model_dump(mode="json", by_alias=True)
+        del data["binary"]["path"]
+        for region in data["regions"]:
+            del region["why"], region["return_evidence"]
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+    def digest(self) -> bytes:
+        """SHA-256 (32 bytes) of `canonical_json`: names the plan inside the hardened file."""
+        return hashlib.sha256(self.canonical_json()).digest()
