@@ -1,0 +1,254 @@
+"""The fault report: where, how and in which surroundings a program died (or span).
+
+Written by a sensor with everything it saw, or by a human with three fields:
+
+    {"binary": "/usr/bin/dash", "address": "0x4d6e", "class": "divide"}
+    {"binary": "/usr/bin/dash", "function": "arith_apply", "class": "divide"}      (a symbol, or an entry address)
+
+`load_report` reads both.  Every address is link-time, within its module.  See docs/fault-report.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from stemrw.documents.base import Address, Document
+from stemrw.errors import DocumentError
+
+SCHEMA = "stemrw.fault-report"
+VERSION = 1
+MAX_BYTES = 16 << 20
+"""A report larger than this is no report: reading stops before memory is spent on it."""
+
+FaultClass = Literal[
+    "null-dereference",
+    "wild-dereference",
+    "bus",
+    "divide",
+    "illegal-instruction",
+    "trap",
+    "stack-exhaustion",
+    "abort",
+    "return-address",
+    "bad-syscall",
+    "wild-jump",
+    "hang",
+]
+FAULT_CLASSES: tuple[FaultClass, ...] = get_args(FaultClass)
+
+Access = Literal["read", "write", "execute"]
+Word = Annotated[Address, Field(ge=0, lt=1 << 64)]
+Text = Annotated[str, Field(min_length=1)]
+HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ModuleInfo(Document):
+    """One ELF file, so that it can be recognised again.  What is not known (hand-written report, file gone) is None."""
+
+    path: Text
+    build_id: HexBytes | None = None
+    sha256: Sha256 | None = None
+
+
+class Location(Document):
+    """A place in the program.
+
+    `address` is link-time in `module`; where `module` is None (the program counter was in no file) it is the raw value.
+    None only in hand-written reports that name a function instead.  `symbol` is the name of the symbol that covers the
+    address; `function` is the entry address of its function, from unwind information.
+    """
+
+    module: Text | None = None
+    address: Word | None = None
+    symbol: Text | None = None
+    function: Word | None = None
+
+
+class Frame(Location):
+    """One level of the backtrace.
+
+    Where `return_address` is set, `address` is the one *behind* the call: the call itself ends at `address`.
+    `certain` is False for a guess: a value found on the stack that points right behind a call instruction.
+    """
+
+    return_address: bool = True
+    certain: bool = True
+
+
+class Truncation(Document):
+    """The middle of a deep backtrace was left out: after `innermost` frames; `total` frames were there, if countable."""
+
+    innermost: int = Field(ge=0)
+    total: int | None = Field(default=None, ge=0)
+
+
+class Instruction(Document):
+    """The faulting instruction: its bytes (hexadecimal) and its text (Intel syntax)."""
+
+    code: HexBytes = Field(validation_alias="bytes", serialization_alias="bytes")
+    text: str
+
+
+class Hang(Document):
+    """What was observed of a program that did not end."""
+
+    limit: Literal["wall", "cpu"]
+    seconds: float = Field(ge=0)
+    """The limit that was exceeded."""
+    cpu_seconds: float = Field(ge=0)
+    """CPU time that the reported thread's process had used."""
+    samples: int = Field(ge=1)
+    """How often the thread was stopped and unwound; `pc` is from the last sample."""
+    spinning: bool
+    """The thread used CPU time between samples; False: it waits (in a system call, usually)."""
+
+
+class FaultReport(Document):
+    """One fault.  Hand-written reports have only `program`, `pc` and `fault_class`."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_name: Literal["stemrw.fault-report"] = Field(
+        default="stemrw.fault-report", validation_alias="schema", serialization_alias="schema"
+    )
+    version: Literal[1] = 1
+    fault_class: FaultClass = Field(validation_alias="class", serialization_alias="class")
+    program: ModuleInfo
+    modules: tuple[ModuleInfo, ...] = ()
+    """Every module in the backtrace, each once, the module of `pc` first."""
+
+    signal: Text | None = None
+    """Name, such as "SIGSEGV"; None for hangs."""
+    si_code: int | None = None
+    sent_by: int | None = None
+    """Process id of the sender, where another process sent the signal: then there was no fault at `pc`."""
+    fault_address: Word | None = None
+    """The address accessed (computed from the instruction where the kernel does not tell); None where there is none."""
+    access: Access | None = None
+    instruction: Instruction | None = None
+    registers: dict[str, Word] = Field(default_factory=dict)
+
+    pc: Location
+    backtrace: tuple[Frame, ...] = ()
+    """Innermost first; frame 0 is `pc`."""
+    backtrace_truncated: Truncation | None = None
+    backtrace_note: str | None = None
+    """Why the backtrace ends before the program's outermost function, where it does."""
+    hang: Hang | None = None
+
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    stdin: str | None = None
+    """Path of standard input, if it was a regular file."""
+    exe: str | None = None
+    pid: int | None = None
+    tid: int | None = None
+    sensor: str | None = None
+    """Tool and version that wrote the report."""
+
+    def module(self, path: str) -> ModuleInfo | None:
+        """What the report knows of the module at `path`, or None."""
+        return next((module for module in (*self.modules, self.program) if module.path == path), None)
+
+    def to_json(self) -> str:
+        """The document as text: same report, same bytes."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+class _HandWritten(Document):
+    """The short form of a report."""
+
+    schema_name: Literal["stemrw.fault-report"] = Field(default="stemrw.fault-report", validation_alias="schema")
+    version: Literal[1] = 1
+    binary: Text
+    function: Annotated[str | int, Field(union_mode="left_to_right")] | None = None
+    address: Word | None = None
+    fault_class: FaultClass = Field(validation_alias="class")
+    build_id: HexBytes | None = None
+    sha256: Sha256 | None = None
+
+    def location(self) -> Location:
+        """`function` is an entry address if it reads as a number, a symbol otherwise."""
+        if isinstance(self.function, int):
+            return Location(module=self.binary, address=self.address, function=self.function)
+        try:
+            entry = int(self.function or "", 0)
+        except ValueError:
+            return Location(module=self.binary, address=self.address, symbol=self.function)
+        return Location(module=self.binary, address=self.address, function=entry)
+
+    def report(self) -> FaultReport:
+        module = ModuleInfo(path=self.binary, build_id=self.build_id, sha256=self.sha256)
+        return FaultReport(fault_class=self.fault_class, program=module, modules=(module,), pc=self.location())
+
+
+def load_report(path: Path) -> FaultReport:
+    """Read a fault report in either form.
+
+    Raises DocumentError: unreadable, not JSON, another document, unknown version, missing or wrong fields.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DocumentError(f"cannot read the fault report: {error.strerror}", file=path) from None
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"larger than {MAX_BYTES >> 20} MiB: this is no fault report", file=path)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(
+            f"not JSON: {printable(str(error))}", file=path, hint="write one with `stemrw run`"
+        ) from None
+    return parse_report(data, path)
+
+
+def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
+    """A fault report from decoded JSON; `path` is named in errors.  Raises DocumentError."""
+    if not isinstance(data, dict):
+        raise DocumentError("a fault report is a JSON object", file=path, hint="write one with `stemrw run`")
+    schema, version = data.get("schema", SCHEMA), data.get("version", VERSION)
+    if schema != SCHEMA:
+        raise DocumentError(f"this is a {printable(repr(schema))} document, not a fault report", file=path)
+    if version != VERSION or isinstance(version, bool):
+        hint = f"this stemrw reads version {VERSION}; take the report again, or use the stemrw that wrote it"
+        raise DocumentError(f"unknown fault report version {printable(repr(version))}", file=path, hint=hint)
+    if "binary" not in data and "program" not in data:
+        hint = 'a report written by hand needs {"binary": …, "function" or "address": …, "class": …}'
+        raise DocumentError("no program is named", file=path, hint=hint)
+    try:
+        if "binary" not in data:
+            return FaultReport.model_validate(data)
+        short = _HandWritten.model_validate(data)
+        if short.address is None and short.function is None:
+            raise DocumentError("neither `address` nor `function` is given", file=path, hint="one of them says where")
+        return short.report()
+    except ValidationError as error:
+        raise DocumentError(_sentence(error), file=path, hint="docs/fault-report.md describes every field") from None
+
+
+def printable(text: str) -> str:
+    """Text from a report or program, made safe for a terminal: whatever does not print is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first of pydantic's complaints as a sentence, and how many more there are."""
+    details = error.errors(include_url=False, include_context=False)
+    first = details[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        text = f"field `{where}` is missing"
+    elif first["type"] == "extra_forbidden":
+        text = f"field `{where}` is not known"
+    elif where == "class":
+        text = f"unknown fault class {first['input']!r}: one of {', '.join(FAULT_CLASSES)}"
+    else:
+        text = f"field `{where}` is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    more = len(details) - 1
+    return printable(text[:600]) + (f"; and {more} more problem{'s' if more > 1 else ''}" if more else "")
