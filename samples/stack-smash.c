@@ -1,0 +1,19 @@
+/* Overruns an array on the stack, up to and including the return address, which becomes one that no x86-64 page can
+ * have: the return instruction itself faults. */
+#include "sample.h"
+
+void prepare(void) {}
+
+__attribute__((noinline)) static void fill(char *to, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        to[i] = 'A';
+}
+
+int process(const char *record) {
+    char name[32];
+    if (!*record)
+        return REFUSED;
+    note(record);
+    fill(opaque(name), is_bad(record) ? 160 : sizeof name);
+    return value_of(record) + *(char *)opaque(name + 5);
+}
