@@ -1,0 +1,100 @@
+"""What DWARF says about the result type of a function. Nothing else is taken from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from elftools.common.exceptions import DWARFError, ELFError
+from elftools.elf.elffile import ELFFile
+
+ResultKind = Literal["void", "bool", "signed", "unsigned", "pointer", "float", "double", "aggregate", "other"]
+
+_BOOL, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
+_WRAPPERS = {"DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_atomic_type"}
+_POINTERS = {"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"}
+_AGGREGATES = {"DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_array_type"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultType:
+    """Declared result of a function: what kind, how many bytes, and its name as the source has it."""
+
+    kind: ResultKind
+    size: int
+    name: str
+
+
+def result_type(path: str, entry: int) -> ResultType | None:
+    """Declared result type of the function at `entry`; None where the file has no DWARF for it."""
+    try:
+        with open(path, "rb") as stream:
+            elf = ELFFile(stream)
+            if not elf.has_dwarf_info():
+                return None
+            die = _subprogram(elf.get_dwarf_info(relocate_dwarf_sections=False), entry)
+            return None if die is None else _result(die)
+    except (OSError, ELFError, DWARFError, KeyError, ValueError, AttributeError, AssertionError, IndexError, TypeError):
+        return None  # broken or split debug information is no reason not to patch: other evidence is used
+
+
+def _subprogram(dwarf: Any, entry: int) -> Any:
+    aranges = dwarf.get_aranges()
+    offset = aranges.cu_offset_at_addr(entry) if aranges is not None else None
+    units = [dwarf.get_CU_at(offset)] if offset is not None else dwarf.iter_CUs()
+    for unit in units:
+        for die in unit.iter_DIEs():
+            if die.tag == "DW_TAG_subprogram":
+                low = die.attributes.get("DW_AT_low_pc")
+                if low is not None and low.value == entry:
+                    return die
+    return None
+
+
+def _attribute_die(die: Any, name: str) -> Any:
+    return die.get_DIE_from_attribute(name) if name in die.attributes else None
+
+
+def _result(die: Any) -> ResultType | None:
+    # An out-of-line instance names its declaration; the type stands there.
+    for _ in range(4):
+        if "DW_AT_type" in die.attributes:
+            break
+        parent = _attribute_die(die, "DW_AT_abstract_origin") or _attribute_die(die, "DW_AT_specification")
+        if parent is None:
+            # C and C++ leave the type out for void; other languages are not that clear.
+            return ResultType("void", 0, "void")
+        die = parent
+    return _classify(_attribute_die(die, "DW_AT_type"))
+
+
+def _name(die: Any) -> str:
+    attribute = die.attributes.get("DW_AT_name")
+    return attribute.value.decode("utf-8", "replace") if attribute is not None else ""
+
+
+def _classify(die: Any) -> ResultType | None:
+    name = ""
+    for _ in range(32):
+        if die is None:
+            return ResultType("void", 0, name or "void")
+        name = name or _name(die)
+        if die.tag not in _WRAPPERS:
+            break
+        die = _attribute_die(die, "DW_AT_type")
+    size = die.attributes["DW_AT_byte_size"].value if "DW_AT_byte_size" in die.attributes else 8
+    if die.tag in _POINTERS:
+        target = _attribute_die(die, "DW_AT_type")
+        return ResultType("pointer", 8, name or f"{_name(target) if target is not None else 'void'} *")
+    if die.tag in _AGGREGATES:
+        return ResultType("aggregate", size, name)
+    if die.tag == "DW_TAG_enumeration_type":
+        return ResultType("unsigned", size, name or "enum")
+    if die.tag != "DW_TAG_base_type":
+        return ResultType("other", size, name)
+    encoding = die.attributes["DW_AT_encoding"].value
+    if encoding == _BOOL:
+        return ResultType("bool", size, name)
+    if encoding == _FLOAT:
+        return ResultType("double" if size == 8 else "float" if size == 4 else "other", size, name)
+    return ResultType("signed" if encoding in (_SIGNED, _SIGNED_CHAR) else "unsigned", size, name)
