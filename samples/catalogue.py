@@ -90,7 +90,7 @@ SAMPLES = (
     _sample("stack-exhaustion", _SEGV, "stack-exhaustion", region="descend", drivers=DRIVERS),
     _sample("abort", _ABRT, "abort", drivers=DRIVERS),
     _sample("assert", _ABRT, "abort"),
-    _sample("stack-protector", _ABRT, "abort", flags=("-fstack-protector-all",)),
+    _sample("stack-protector", _ABRT, "abort", flags=("-fstack-protector-all",), glibc=True),
     _sample("fortify", _ABRT, "abort", flags=("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"), glibc=True),
     _sample("double-free", _ABRT, "abort", glibc=True),
     _sample("terminate", _ABRT, "abort"),

@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
     int server = start();
     for (int i = 1; i < argc; i++) {
         char text[512];
-        send(server, argv[i], strlen(argv[i]), 0);
+        send(server, argv[i], strlen(argv[i]) + 1, 0);
         ssize_t n = recv(server, text, sizeof text - 1, 0);
         if (n > 0) {
             text[n] = 0;
