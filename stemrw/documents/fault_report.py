@@ -90,6 +90,8 @@ class Truncation(Document):
 class Instruction(Document):
     """The faulting instruction: its bytes (hexadecimal) and its text (Intel syntax)."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     code: HexBytes = Field(validation_alias="bytes", serialization_alias="bytes")
     text: str
 
