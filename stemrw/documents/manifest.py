@@ -1,0 +1,131 @@
+"""Manifest: what was done to one file, and all that is needed to undo it.
+
+Written beside the hardened file by `stemrw patch`; `stemrw revert` reads it.  It holds no path and no time: the same
+patch of the same file gives the same manifest.  See docs/manifest.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from stemrw.documents.base import Address, Document
+from stemrw.documents.plan import PlannedRegion
+from stemrw.errors import DocumentError
+
+SCHEMA = "stemrw.manifest"
+VERSION = 1
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
+
+
+class FileIdentity(Document):
+    """One file's content; `size` in bytes."""
+
+    sha256: Sha256
+    build_id: HexBytes | None = None
+    size: int = Field(ge=0)
+
+
+class RuntimeIdentity(Document):
+    """The injected runtime image."""
+
+    version: str
+    abi: int
+    sha256: Sha256
+
+
+class Payload(Document):
+    """Where the additions lie: `offset` in the file, addresses link-time, sizes in bytes."""
+
+    address: Address
+    offset: int
+    size: int
+    state_address: Address
+    state_size: int
+
+
+class Patch(Document):
+    """One function entry that leads to a gate now.
+
+    `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime) or "observe" (a call that changes
+    signal handling).  `address` is the first replaced byte, `function` the entry: they differ by an endbr64.
+    """
+
+    kind: Literal["region", "start", "observe"]
+    name: str | None = None
+    function: Address
+    address: Address
+    length: int
+    gate: Address
+    displaced: Address
+
+
+class Change(Document):
+    """A changed range of bytes of the original file; `address` is set where the range is code."""
+
+    offset: int = Field(ge=0)
+    original: HexBytes
+    what: str
+    address: Address | None = None
+
+    @property
+    def data(self) -> bytes:
+        return bytes.fromhex(self.original)
+
+
+class Manifest(Document):
+    """Everything about one hardened file.  `regions` repeats the plan: addresses, reasons, return values, evidence."""
+
+    schema_name: Literal["stemrw.manifest"] = Field(default="stemrw.manifest", alias="schema")
+    version: Literal[1] = 1
+    tool_version: str
+    runtime: RuntimeIdentity
+    plan_sha256: Sha256
+    input: FileIdentity
+    output: FileIdentity
+    payload: Payload
+    regions: tuple[PlannedRegion, ...]
+    patches: tuple[Patch, ...]
+    unobserved: tuple[str, ...] = ()
+    """Imports that change signal handling but are called in a way that the runtime does not see."""
+    changes: tuple[Change, ...]
+    """By ascending offset, disjoint.  What lies behind the original's last byte was appended."""
+
+    def to_json(self) -> str:
+        """The document as text: same manifest, same bytes."""
+        return self.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def manifest_path(hardened: Path) -> Path:
+    """Where the manifest of a hardened file is looked for and written."""
+    return hardened.with_name(hardened.name + ".manifest.json")
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest.  Raises DocumentError: unreadable, not JSON, another document or version, wrong fields."""
+    try:
+        data: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DocumentError(
+            f"cannot read the manifest: {error.strerror}", file=path, hint="--manifest names it"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not JSON: {error}", file=path) from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise DocumentError("this is not a manifest of stemrw", file=path)
+    if data.get("version") != VERSION:
+        hint = f"this stemrw reads version {VERSION}"
+        raise DocumentError(f"unknown manifest version {data.get('version')!r}", file=path, hint=hint)
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DocumentError(
+            f"field `{where}`: {first['msg']}", file=path, hint="docs/manifest.md describes it"
+        ) from None

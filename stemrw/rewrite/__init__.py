@@ -1,0 +1,10 @@
+"""The rewriter: appends the runtime to an ELF file, leads function entries to their gates, and undoes all that.
+
+It knows nothing of why a function was chosen.  `rewrite` and `revert` are pure; `write_output` puts files in place.
+"""
+
+from stemrw.rewrite._output import write_output
+from stemrw.rewrite._revert import revert
+from stemrw.rewrite._rewriter import Rewritten, rewrite
+
+__all__ = ["Rewritten", "revert", "rewrite", "write_output"]

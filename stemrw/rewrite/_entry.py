@@ -1,0 +1,132 @@
+"""Which bytes of a function's entry are replaced by the jump to its gate, and whether that is safe.
+
+    function: endbr64                  kept: indirect calls land here
+    address:  push rbp                 ┐
+              mov  rbp, rsp            │ whole instructions, at least the 5 bytes of `jmp gate`
+              sub  rsp, 32             ┘
+              …                        the displaced copies end with a jump to here
+
+Safe means that nothing but the entry itself leads into the replaced bytes: a direct jump to the second or a later byte
+would land in the middle of our jump.  Relative 32-bit branches are searched for in the whole text, at every byte (a
+wrong hit is one in millions); the short ones by following the function's own instructions.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic
+
+from stemrw.errors import BinaryError
+from stemrw.rewrite._elf import Elf
+
+JUMP_SIZE = 5
+"""Bytes of `jmp rel32`."""
+ENDBR64 = b"\xf3\x0f\x1e\xfa"
+_UNKNOWN_SIZE_SWEEP = 256
+_RELATIVE_32 = re.compile(rb"(?=[\xe8\xe9]|\x0f[\x80-\x8f])", re.DOTALL)
+_NEVER_CONTINUE = (FlowControl.RETURN, FlowControl.UNCONDITIONAL_BRANCH, FlowControl.INDIRECT_BRANCH)
+_DIRECT = (FlowControl.UNCONDITIONAL_BRANCH, FlowControl.CONDITIONAL_BRANCH, FlowControl.CALL)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Replaced bytes: the instructions that begin in them (padding behind a short function left out), and what they were.
+
+    `function` and `size` (bytes; 0: unknown) are the function's; `address` differs from `function` by an endbr64.
+    """
+
+    function: int
+    size: int
+    address: int
+    instructions: tuple[Instruction, ...]
+    original: bytes
+
+    @property
+    def inside(self) -> range:
+        """Addresses at which nothing may arrive any more."""
+        return range(self.address + 1, self.address + len(self.original))
+
+
+def find_entry(elf: Elf, function: int, size: int) -> Entry:
+    """The replaceable bytes at the entry of a function that is `size` bytes long (0: unknown).
+
+    Raises BinaryError: no code there, too short, undecodable.
+    """
+    code = elf.code(function, 64)
+    if not code:
+        raise BinaryError("there is no code at this address", address=function)
+    skip = len(ENDBR64) if code.startswith(ENDBR64) else 0
+    taken: list[Instruction] = []
+    length, ended = 0, False
+    for instruction in Decoder(64, code[skip:], ip=function + skip):
+        if length >= JUMP_SIZE:
+            break
+        ended = ended or (size > 0 and instruction.ip >= function + size)
+        if instruction.is_invalid:
+            raise BinaryError("the function's first instructions cannot be decoded", address=instruction.ip)
+        if ended and not _is_padding(instruction, function):
+            what = f"the function is only {length} bytes long and has no room behind it: no jump fits in"
+            raise BinaryError(what, address=function, hint="choose a caller of this function")
+        if not ended:
+            taken.append(instruction)
+        length += instruction.len
+        ended = ended or instruction.flow_control in _NEVER_CONTINUE
+    if length < JUMP_SIZE:
+        raise BinaryError("the function is cut off by the end of its segment", address=function)
+    return Entry(function, size, function + skip, tuple(taken), code[skip : skip + length])
+
+
+def check_not_entered(elf: Elf, entries: Sequence[Entry]) -> None:
+    """Raise BinaryError if a direct branch leads in between the replaced bytes of an entry."""
+    several = [entry for entry in entries if len(entry.instructions) > 1]
+    inside = {address: entry for entry in several for address in entry.inside}
+    for entry in several:
+        for source, target in _branches(elf, entry):
+            if target in entry.inside:
+                raise _entered(entry, source, target)
+    for source, target in _near_branches(elf, inside) if inside else ():
+        entry = inside[target]
+        if not entry.address <= source < entry.address + len(entry.original):
+            raise _entered(entry, source, target)
+
+
+def _branches(elf: Elf, entry: Entry) -> Iterator[tuple[int, int]]:
+    """Source and target of the direct branches of the function (of unknown size: up to its first return)."""
+    for instruction in Decoder(64, elf.code(entry.function, entry.size or _UNKNOWN_SIZE_SWEEP), ip=entry.function):
+        if not entry.size and (instruction.is_invalid or instruction.flow_control == FlowControl.RETURN):
+            break
+        if instruction.flow_control in _DIRECT:
+            yield instruction.ip, instruction.near_branch_target
+
+
+def _near_branches(elf: Elf, targets: dict[int, Entry]) -> Iterator[tuple[int, int]]:
+    """Source and target of whatever could be a call, jmp or jcc rel32 to one of `targets`, at every byte of the text."""
+    displacement = struct.Struct("<i")
+    for load in elf.executable:
+        text = elf.data[load.offset : load.offset + load.file_size]
+        last = len(text) - 6
+        for match in _RELATIVE_32.finditer(text):
+            at = match.start()
+            if at > last:
+                break
+            at += 2 if text[at] == 0x0F else 1
+            target = load.address + at + 4 + displacement.unpack_from(text, at)[0]
+            if target in targets:
+                yield load.address + match.start(), target
+
+
+def _is_padding(instruction: Instruction, function: int) -> bool:
+    """Filler up to the next 16-byte boundary: no other function begins in it."""
+    return instruction.mnemonic in (Mnemonic.NOP, Mnemonic.INT3) and instruction.ip <= (function | 15)
+
+
+def _entered(entry: Entry, source: int, target: int) -> BinaryError:
+    return BinaryError(
+        f"the function's first bytes cannot be replaced: the branch at {source:#x} leads to {target:#x}, between them",
+        address=entry.function,
+        hint="choose a caller of this function with --region or --frame",
+    )

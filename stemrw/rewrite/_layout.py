@@ -1,0 +1,133 @@
+"""Where the additions go, in the file and in memory.
+
+file                                            memory (link-time addresses)
+┌──────────────────────────────┐                ┌─────────────────────────────┐
+│ the original, same offsets   │ ─────────────▶ │ its segments, same addresses│
+│                              │                │   last writable one: .bss   │
+│                              │                │   + state (zero, no bytes)  │
+├──────────────────────────────┤ page           ├─────────────────────────────┤ page
+│ payload                      │ ─────────────▶ │ payload, read + execute     │
+├──────────────────────────────┤                └─────────────────────────────┘
+│ section names, section table │
+└──────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from stemrw.errors import BinaryError
+from stemrw.rewrite._elf import (
+    PAGE,
+    PF_R,
+    PF_W,
+    PF_X,
+    PT_GNU_PROPERTY,
+    PT_GNU_RELRO,
+    PT_LOAD,
+    PT_NOTE,
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    SHT_NOBITS,
+    SHT_PROGBITS,
+    NT_GNU_BUILD_ID,
+    Elf,
+    Section,
+    Segment,
+    align,
+)
+
+PAYLOAD_SECTION, STATE_SECTION = ".stemrw", ".stemrw.state"
+STATE_ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Addresses and file offsets of payload and state; sizes in bytes."""
+
+    payload_address: int
+    payload_offset: int
+    state_address: int
+    state_size: int
+
+
+def place(elf: Elf, state_size: int) -> Layout:
+    """Decide where payload and state lie.  Raises BinaryError: no writable segment, or no room behind it."""
+    writable = _writable(elf)
+    protected = [segment.address + segment.memory_size for segment in elf.segments if segment.type == PT_GNU_RELRO]
+    state = align(max(writable.address + writable.memory_size, *protected, 0), STATE_ALIGN)  # RELRO may be padded
+    end = state + state_size
+    above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
+    if above and align(end, PAGE) > min(above):
+        raise BinaryError("there is no room behind the last writable segment", address=state)
+    top = max(end, *(load.address + load.memory_size for load in elf.loads))
+    return Layout(align(top, PAGE), align(len(elf.data), PAGE), state, state_size)
+
+
+def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
+    """The program headers as they will be: a note taken over for the payload, the last writable segment grown.
+
+    PT_LOADs must ascend; so where the note stands before the last PT_LOAD, those between move up by one.
+    """
+    segments = list(elf.segments)
+    writable = segments.index(_writable(elf))
+    grown = layout.state_address + layout.state_size - segments[writable].address
+    segments[writable] = replace(segments[writable], memory_size=grown)
+    address, offset = layout.payload_address, layout.payload_offset
+    payload = Segment(PT_LOAD, PF_R | PF_X, offset, address, address, payload_size, payload_size, PAGE)
+    note = _spare_note(elf)
+    last_load = max(i for i, segment in enumerate(segments) if segment.type == PT_LOAD)
+    del segments[note]
+    segments.insert(max(note, last_load), payload)
+    return b"".join(segment.pack() for segment in segments)
+
+
+def section_tail(elf: Elf, layout: Layout, payload_size: int, at: int) -> tuple[bytes, int, int] | None:
+    """Names and section headers for file offset `at`: (bytes, offset of the table, number of sections).
+
+    The original headers keep their numbers, since symbols refer to them; ours follow.  None: the file has no sections.
+    """
+    sections = list(elf.sections)
+    if not sections:
+        return None
+    names = sections[elf.names_index]
+    text = elf.data[names.offset : names.offset + names.file_size]
+    payload_name = len(text)
+    state_name = payload_name + len(PAYLOAD_SECTION) + 1
+    text += f"{PAYLOAD_SECTION}\0{STATE_SECTION}\0".encode()
+    sections[elf.names_index] = replace(names, offset=at, file_size=len(text))
+    sections.append(
+        Section(payload_name, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, layout.payload_address, layout.payload_offset,
+                payload_size, 0, 0, PAGE, 0)
+    )  # fmt: skip
+    writable = _writable(elf)
+    state_offset = writable.offset + layout.state_address - writable.address  # nominal, as for .bss
+    sections.append(
+        Section(state_name, SHT_NOBITS, SHF_ALLOC | SHF_WRITE, layout.state_address, state_offset, layout.state_size,
+                0, 0, STATE_ALIGN, 0)
+    )  # fmt: skip
+    table = align(at + len(text), 8)
+    data = text.ljust(table - at, b"\0") + b"".join(section.pack() for section in sections)
+    return data, table, len(sections)
+
+
+def _writable(elf: Elf) -> Segment:
+    writable = [load for load in elf.loads if load.flags & PF_W]
+    if not writable:
+        raise BinaryError("the file has no writable segment", hint="the runtime keeps its state behind .bss")
+    return writable[-1]
+
+
+def _spare_note(elf: Elf) -> int:
+    """Index of the note to take over: the duplicate of PT_GNU_PROPERTY, else one without build-id, else any."""
+    properties = [segment.offset for segment in elf.segments if segment.type == PT_GNU_PROPERTY]
+    notes = [(i, segment) for i, segment in enumerate(elf.segments) if segment.type == PT_NOTE]
+    if not notes:
+        raise BinaryError("there is no PT_NOTE program header to take over for the runtime")
+
+    def value(item: tuple[int, Segment]) -> tuple[bool, bool]:
+        has_build_id = any(kind == NT_GNU_BUILD_ID for _, kind, _ in elf.notes(item[1]))
+        return item[1].offset not in properties, has_build_id
+
+    return min(notes, key=value)[0]

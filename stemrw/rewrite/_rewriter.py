@@ -1,0 +1,265 @@
+"""From the original bytes and a plan to the hardened bytes and their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from stemrw import __version__
+from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
+from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.errors import BinaryError, DocumentError
+from stemrw.rewrite import _layout, _mechanism
+from stemrw.rewrite._displace import Displaced, displace, jump
+from stemrw.rewrite._elf import PF_X, PT_LOAD, Elf, align
+from stemrw.rewrite._entry import Entry, check_not_entered, find_entry
+from stemrw.rewrite._gate import GATE_SIZE, make_gate
+from stemrw.runtime import RuntimeImage, load_image
+
+_SHOFF, _SHNUM = 0x28, 0x3C  # of e_shoff and e_shnum in the file header
+_MAX_PATCHED = 24
+_EVENTS_PATH_MAX = 4095
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """The hardened file's bytes, and what was done."""
+
+    data: bytes
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class _Site:
+    """One entry that is patched, and why in the runtime's terms."""
+
+    kind: str
+    name: str | None
+    entry: Entry
+    region: PlannedRegion | None = None
+
+
+def rewrite(
+    original: bytes, plan: Plan, *, events_path: str | None = None, image: RuntimeImage | None = None
+) -> Rewritten:
+    """Harden `original` as `plan` says: same input, same plan, same bytes.
+
+    `events_path` is the file to which the runtime appends one JSON line per recovery, if no other is named at run time.
+    `image` is the runtime to inject; the built one by default.
+
+    Raises BinaryError (the file cannot be hardened, or a region's entry cannot be patched) and DocumentError (the plan
+    is about another file).
+    """
+    image = image or load_image()
+    elf = Elf(original)
+    _check_suitable(elf, plan, image)
+    sites, unobserved = _sites(elf, plan)
+    layout = _layout.place(elf, image.state_size(len(sites)))
+    payload, patches = _payload(elf, plan, sites, layout, image, events_path)
+
+    edits = [(site.entry, jump(site.entry.address, patch.gate)) for site, patch in zip(sites, patches, strict=True)]
+    data, changes = _apply(elf, layout, payload, edits)
+    manifest = Manifest(
+        tool_version=__version__,
+        runtime=RuntimeIdentity(version=image.version, abi=image.constants["ABI_VERSION"], sha256=image.sha256),
+        plan_sha256=plan.digest().hex(),
+        input=identify(original, elf),
+        output=identify(data),
+        payload=Payload(
+            address=layout.payload_address,
+            offset=layout.payload_offset,
+            size=len(payload),
+            state_address=layout.state_address,
+            state_size=layout.state_size,
+        ),
+        regions=plan.regions,
+        patches=tuple(patches),
+        unobserved=tuple(unobserved),
+        changes=tuple(changes),
+    )
+    return Rewritten(data, manifest)
+
+
+def identify(data: bytes, elf: Elf | None = None) -> FileIdentity:
+    """sha256, build-id and size of a file's content."""
+    return FileIdentity(sha256=hashlib.sha256(data).hexdigest(), build_id=(elf or Elf(data)).build_id, size=len(data))
+
+
+def find_payload(elf: Elf, image: RuntimeImage) -> int | None:
+    """File offset of the payload of a hardened file; None if the file is not hardened."""
+    for segment in elf.loads:
+        if segment.flags & PF_X and elf.data.startswith(image.magic, segment.offset):
+            return segment.offset
+    return None
+
+
+def _check_suitable(elf: Elf, plan: Plan, image: RuntimeImage) -> None:
+    if find_payload(elf, image) is not None:
+        hint = "revert it first, then patch the original with all fault reports together"
+        raise BinaryError("this file is already hardened", hint=hint)
+    digest = hashlib.sha256(elf.data).hexdigest()
+    if plan.binary.sha256 != digest:
+        raise DocumentError(f"the plan is about a file with sha256 {plan.binary.sha256}, this one has {digest}")
+    names = elf.section_names()
+    if ".gopclntab" in names or ".note.go.buildid" in names:
+        raise BinaryError("this is a Go program: its own runtime moves stacks and inspects code addresses")
+
+
+def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
+    """Every entry to patch by ascending address, and the names of imports that stay unobserved."""
+    sites = [
+        _Site("region", region.symbol, find_entry(elf, region.address, region.size), region) for region in plan.regions
+    ]
+    start = _mechanism.start(elf)
+    observed, unobserved = _mechanism.observed(elf)
+    wanted = [("start", start)] if start else []
+    wanted += [("observe", target) for target in observed]
+    taken = {site.entry.function for site in sites}
+    for kind, target in wanted:
+        if target.address not in taken:
+            sites.append(_Site(kind, target.name, find_entry(elf, target.address, target.size)))
+            taken.add(target.address)
+    sites.sort(key=lambda site: site.entry.address)
+    check_not_entered(elf, [site.entry for site in sites])
+    for a, b in zip(sites, sites[1:], strict=False):
+        if a.entry.address + len(a.entry.original) > b.entry.function:
+            raise BinaryError(
+                f"this function is too short to be patched together with the one at {b.entry.function:#x}",
+                address=a.entry.function,
+            )
+    return sites, unobserved
+
+
+def _payload(
+    elf: Elf, plan: Plan, sites: list[_Site], layout: _layout.Layout, image: RuntimeImage, events_path: str | None
+) -> tuple[bytes, list[Patch]]:
+    """The payload's bytes, laid out as runtime/include/abi.h says, and what each patch leads to."""
+    base = layout.payload_address
+    record = image.structs["patch"]
+    table = align(len(image.data), 64)
+    gates = table + record.size * len(sites)
+    code = bytearray()
+    records = bytearray()
+    patches: list[Patch] = []
+    displaced_at = gates + GATE_SIZE * len(sites)
+    displaced_code = bytearray()
+    for i, site in enumerate(sites):
+        entry = site.entry
+        gate, at = gates + GATE_SIZE * i, displaced_at + len(displaced_code)
+        code += make_gate(base + gate, base + table + record.size * i, base + image.symbols[f"gate_{site.kind}"])
+        displaced = displace(entry.instructions, entry.original, base + at)
+        records += _record(site, displaced, gate, at, image)
+        displaced_code += displaced.code.ljust(align(len(displaced.code), 16), b"\xcc")
+        patches.append(
+            Patch(
+                kind=site.kind,  # type: ignore[arg-type]
+                name=site.name,
+                function=entry.function,
+                address=entry.address,
+                length=len(entry.original),
+                gate=base + gate,
+                displaced=base + at,
+            )
+        )
+    payload = image.data.ljust(table, b"\xcc") + records + code + displaced_code
+    events_at = 0
+    if events_path is not None:
+        events_at = len(payload)
+        payload += _path(events_path)
+    text = elf.executable
+    header = image.structs["payload_header"].pack(
+        magic=image.magic,
+        abi_version=image.constants["ABI_VERSION"],
+        flags=_flags(elf, image),
+        header_address=base,
+        state_address=layout.state_address,
+        state_size=layout.state_size,
+        payload_size=len(payload),
+        image_size=len(image.data),
+        patch_count=len(sites),
+        patch_table=table,
+        events_path=events_at,
+        text_start=min(load.address for load in text),
+        text_end=max(load.address + load.memory_size for load in text),
+        plan_hash=plan.digest(),
+    )
+    return header + payload[len(header) :], patches
+
+
+def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:
+    """One struct patch."""
+    entry, region = site.entry, site.region
+    if len(entry.original) > _MAX_PATCHED:
+        raise BinaryError(f"{len(entry.original)} bytes would have to be replaced", address=entry.function)
+    size = image.structs["patch"].fields["boundaries"][1]
+    values: dict[str, int | bytes] = {
+        "address": entry.address,
+        "function": entry.function,
+        "function_size": entry.size,
+        "kind": image.constants[f"PATCH_{site.kind.upper()}"],
+        "gate": gate,
+        "displaced": displaced_at,
+        "length": len(entry.original),
+        "original": entry.original,
+        "boundaries": displaced.boundaries.ljust(size, b"\xff"),
+    }
+    if region is not None:
+        values["return_value"] = region.return_value
+        values["return_kind"] = image.constants[f"RETURN_{region.return_kind.upper()}"]
+        values["check_address"] = region.check_address or 0
+        if region.check_class is not None:
+            values["check_class"] = image.fault_class(region.check_class)
+    return image.structs["patch"].pack(**values)
+
+
+def _flags(elf: Elf, image: RuntimeImage) -> int:
+    flags = image.constants["HEADER_EXECUTABLE"] if elf.is_program else 0
+    return flags | (image.constants["HEADER_GLIBC"] if _mechanism.uses_glibc(elf) else 0)
+
+
+def _path(events_path: str) -> bytes:
+    encoded = events_path.encode("utf-8", "surrogateescape")
+    if not encoded or b"\0" in encoded or len(encoded) > _EVENTS_PATH_MAX:
+        raise BinaryError(f"the events path is empty, holds a NUL or is longer than {_EVENTS_PATH_MAX} bytes")
+    return encoded + b"\0"
+
+
+def _apply(
+    elf: Elf, layout: _layout.Layout, payload: bytes, entries: list[tuple[Entry, bytes]]
+) -> tuple[bytes, list[Change]]:
+    """The hardened file, and the ranges of the original that differ in it."""
+    data = bytearray(elf.data)
+    changes: list[Change] = []
+
+    def put(offset: int, new: bytes, what: str, address: int | None = None) -> None:
+        old = elf.data[offset : offset + len(new)]
+        if old != new:
+            changes.append(Change(offset=offset, original=old.hex(), what=what, address=address))
+            data[offset : offset + len(new)] = new
+
+    put(elf.segment_table, _layout.segment_table(elf, layout, len(payload)), "program headers")
+    for entry, new in entries:
+        offset = elf.offset(entry.address)
+        assert offset is not None  # the entry was decoded from there
+        put(offset, new.ljust(len(entry.original), b"\xcc"), "function entry", entry.address)
+    data += bytes(layout.payload_offset - len(data)) + payload
+    tail = _layout.section_tail(elf, layout, len(payload), len(data))
+    if tail is not None:
+        headers, table, count = tail
+        data += headers
+        put(_SHOFF, struct.pack("<Q", table), "offset of the section headers")
+        put(_SHNUM, struct.pack("<H", count), "number of sections")
+    _check_result(elf, Elf(bytes(data)), layout)
+    return bytes(data), sorted(changes, key=lambda change: change.offset)
+
+
+def _check_result(before: Elf, after: Elf, layout: _layout.Layout) -> None:
+    """What must hold whatever went before: the result parses, and every original address lies where it lay."""
+    kept = [(load.address, load.offset, load.file_size, load.flags) for load in before.loads]
+    now = [(load.address, load.offset, load.file_size, load.flags) for load in after.loads]
+    others = [s for s in before.segments if s.type not in (PT_LOAD, 4)]
+    if now[: len(kept)] != kept or len(now) != len(kept) + 1 or any(s not in after.segments for s in others):
+        raise BinaryError("the rewritten headers do not describe the original", hint="this is a bug of stemrw")
+    if after.loads[-1].address != layout.payload_address:
+        raise BinaryError("the payload is not the last segment", hint="this is a bug of stemrw")
