@@ -82,9 +82,7 @@ def _strip(built: Path) -> Path:
     return symbols
 
 
-def build(
-    sample: Sample, outdir: Path, *, mode: str = "pie", driver: str = "main", toolchain: str = "gcc"
-) -> Built:
+def build(sample: Sample, outdir: Path, *, mode: str = "pie", driver: str = "main", toolchain: str = "gcc") -> Built:
     """Build one sample into a folder.  Raises BuildError."""
     outdir.mkdir(parents=True, exist_ok=True)
     cc, cxx, flags = _compilers(toolchain, mode)
