@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Build samples: python samples/build.py OUTDIR [--mode MODE …] [--driver DRIVER …] [--only NAME …] [--toolchain gcc|zig].
+"""Build samples: python samples/build.py OUTDIR [--mode …] [--driver …] [--only NAME …] [--toolchain gcc|zig].
 
-Writes OUTDIR/NAME.DRIVER.MODE (for the mode `shared` also OUTDIR/libNAME.so, which the program finds beside itself) and,
-with the symbols still in, the same name with `.symbols` behind it where the built file is stripped.
+Writes OUTDIR/NAME.DRIVER.MODE (for the mode `shared` also OUTDIR/libNAME.DRIVER.so, which the program finds beside
+itself) and, where the built file is stripped, the same with its symbols and `.symbols` behind the name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from catalogue import BY_NAME, DRIVERS, FOLDER, MODES, SAMPLES, Sample  # noqa: E402
+from catalogue import BY_NAME, DRIVERS, FOLDER, MODES, SAMPLES, Sample
 
 # `descend` must really recurse, and no function may be cloned into one with another name.
 _COMMON = ("-O2", "-Wall", "-Wextra", f"-I{FOLDER / 'common'}", "-fno-optimize-sibling-calls", "-pthread")

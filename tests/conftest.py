@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-for folder in (ROOT / "tests", ROOT / "samples"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+for folder in ("samples", "tests", "tests/cases", "tests/programs"):
+    if str(ROOT / folder) not in sys.path:
+        sys.path.insert(0, str(ROOT / folder))
 
 from harness import Tool, find_tool  # noqa: E402
 
