@@ -1,0 +1,213 @@
+"""From a fault report to the frames that lie in one file, each with its function.
+
+Pure: decides from the two documents alone, changes nothing. Every decision leaves a sentence of evidence.
+"""
+
+from __future__ import annotations
+
+from stemrw.documents.fault_report import FaultReport, Frame, Location
+from stemrw.documents.localization import BinaryIdentity, Localization, LocalizedFrame
+from stemrw.errors import LocalizationError
+from stemrw.image import Function, Image
+from stemrw.localize._match import match_module
+
+
+def identity(image: Image) -> BinaryIdentity:
+    """What names the file in documents."""
+    return BinaryIdentity(path=str(image.path), sha256=image.sha256, build_id=image.build_id)
+
+
+def localize(
+    report: FaultReport,
+    image: Image,
+    *,
+    region: str | None = None,
+    frame: int | None = None,
+    force: bool = False,
+) -> Localization:
+    """Find the frames of a fault that lie in a file, and the function of each.
+
+    `region` (a symbol, or an address in or at a function) and `frame` (number of a frame in the report, 0 is the crash)
+    override where planning starts, and pin it there. `force` accepts a report about another build of the file.
+
+    Raises LocalizationError: report about another binary or build, address outside code, unknown function or frame.
+    """
+    match = match_module(report, image, force=force)
+    evidence = [f"the report's {match.module.path} is this file: {match.evidence}"]
+    frames = _frames(report, match.module.path, image)
+    if not frames and region is None:
+        raise LocalizationError(
+            f"no frame of the backtrace lies in this file; the fault was in {report.pc.module or 'no file at all'}",
+            file=image.path,
+            hint="patch that file, or name a function with --region",
+        )
+    start, pinned = 0, False
+    if region is not None:
+        frames, start = _with_region(region, frames, image)
+        pinned = True
+        evidence.append(f"--region {region}: {frames[start].evidence[-1]}")
+    elif frame is not None:
+        start, pinned = _position(frame, frames, image), True
+        evidence.append(f"--frame {frame}: {_name(frames[start])}")
+    else:
+        evidence.append(_where(report, frames))
+    if frames[start].function is None:
+        raise LocalizationError(
+            "no function covers this address: there is neither an unwind entry nor a symbol",
+            file=image.path,
+            address=frames[start].address,
+            hint="name a function with --region",
+        )
+    return Localization(
+        binary=identity(image),
+        fault_class=report.fault_class,
+        fault_pc=_fault_pc(report, match.module.path, frames),
+        frames=tuple(frames),
+        start=start,
+        pinned=pinned,
+        truncated=report.backtrace_truncated is not None,
+        evidence=tuple(evidence),
+    )
+
+
+def _frames(report: FaultReport, module: str, image: Image) -> list[LocalizedFrame]:
+    if not report.backtrace:
+        return [_by_hand(report.pc, image)] if report.pc.module == module else []
+    found = []
+    for index, frame in enumerate(report.backtrace):
+        if frame.module == module:
+            localized = _frame(index, frame, image)
+            if localized is not None:
+                found.append(localized)
+    return found
+
+
+def _frame(index: int, frame: Frame, image: Image) -> LocalizedFrame | None:
+    """One frame of a backtrace; None for a guess that cannot be true."""
+    if frame.address is None:
+        return None
+    # A return address may be the first byte of the next function (after a call that never returns): look one byte below.
+    lookup = frame.address - 1 if frame.return_address else frame.address
+    if not image.is_code(lookup):
+        if not frame.certain:
+            return None
+        raise LocalizationError(
+            f"frame {index} of the report lies outside the code of this file",
+            file=image.path,
+            address=frame.address,
+            hint="is the report from this very file?",
+        )
+    owner = image.owner(lookup)
+    evidence = list(owner.evidence) if owner else ["neither an unwind entry nor a symbol covers this address"]
+    if not frame.certain:
+        evidence.append("a guess: found on the stack, not unwound")
+    function = owner.function if owner else None
+    return LocalizedFrame(
+        index=index,
+        address=frame.address,
+        function=function.entry if function else None,
+        size=function.size if function else None,
+        symbol=function.symbol if function else None,
+        guess=not frame.certain,
+        evidence=tuple(evidence),
+    )
+
+
+def _by_hand(location: Location, image: Image) -> LocalizedFrame:
+    """The one place that a report without backtrace names: an address, an entry address or a symbol."""
+    if location.address is not None:
+        frame = _frame(0, Frame(module=location.module, address=location.address, return_address=False), image)
+        assert frame is not None  # only guesses are dropped
+        return frame
+    if location.function is not None:
+        return _of(_function_at(location.function, image), 0, "named by address in the report")
+    return _of(_function_named(location.symbol or "", image), 0, "named in the report")
+
+
+def _of(function: Function, index: int, how: str) -> LocalizedFrame:
+    return LocalizedFrame(
+        index=index,
+        address=function.entry,
+        function=function.entry,
+        size=function.size,
+        symbol=function.symbol,
+        evidence=(how,),
+    )
+
+
+def _function_at(address: int, image: Image) -> Function:
+    if not image.is_code(address):
+        raise LocalizationError("this address is not in the code of the file", file=image.path, address=address)
+    owner = image.owner(address)
+    if owner is None:
+        raise LocalizationError("no function is known at this address", file=image.path, address=address)
+    return owner.function
+
+
+def _function_named(name: str, image: Image) -> Function:
+    found = image.functions_named(name)
+    if not found:
+        raise LocalizationError(
+            f"there is no function {name!r} in this file",
+            file=image.path,
+            hint="stripped programs keep no names of their own functions: give an address",
+        )
+    if len(found) > 1:
+        places = ", ".join(hex(f.entry) for f in found)
+        raise LocalizationError(
+            f"several functions are called {name!r}: at {places}", file=image.path, hint="give the address of one"
+        )
+    return found[0]
+
+
+def _with_region(region: str, frames: list[LocalizedFrame], image: Image) -> tuple[list[LocalizedFrame], int]:
+    """The frames with that of the region, and its position; a region that is not in the backtrace comes first."""
+    try:
+        address: int | None = int(region, 0)
+    except ValueError:
+        address = None
+    if address is None:
+        function, how = _function_named(region, image), "named by the user"
+    else:
+        function = _function_at(address, image)
+        inside = f"; {address:#x} lies inside it" if address != function.entry else ""
+        how = f"{function} was named by the user{inside}"
+    for position, frame in enumerate(frames):
+        if frame.function == function.entry:
+            said = frame.model_copy(update={"evidence": (*frame.evidence, how)})
+            return [*frames[:position], said, *frames[position + 1 :]], position
+    return [_of(function, -1, f"{how}; it is not in the backtrace"), *frames], 0
+
+
+def _position(index: int, frames: list[LocalizedFrame], image: Image) -> int:
+    for position, frame in enumerate(frames):
+        if frame.index == index:
+            return position
+    usable = ", ".join(str(f.index) for f in frames[:32])
+    raise LocalizationError(
+        f"frame {index} of the report does not lie in this file", file=image.path, hint=f"frames that do: {usable}"
+    )
+
+
+def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
+    first = frames[0]
+    if first.index <= 0:
+        return f"the fault is at {first.address:#x}, in {_name(first)}"
+    place = report.pc.symbol or (hex(report.pc.address) if report.pc.address is not None else "an unknown address")
+    return (
+        f"the fault is in {place} of {report.pc.module or 'no file'}; frame {first.index}, in {_name(first)}, is the "
+        f"innermost one of this file" + (" (a guess)" if first.guess else "")
+    )
+
+
+def _fault_pc(report: FaultReport, module: str, frames: list[LocalizedFrame]) -> int | None:
+    """The faulting instruction, if it is in this file and anything is known of it."""
+    if report.pc.module != module or report.pc.address is None:
+        return None
+    return report.pc.address if any(f.index == 0 and f.function is not None for f in frames) else None
+
+
+def _name(frame: LocalizedFrame) -> str:
+    if frame.function is None:
+        return "unknown code"
+    return f"{frame.symbol} ({frame.function:#x})" if frame.symbol else f"the function at {frame.function:#x}"
