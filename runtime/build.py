@@ -1,4 +1,4 @@
-"""Builds the runtime image with the pinned compiler from PyPI (ziglang's clang): no system compiler, same bytes anywhere.
+"""Builds the runtime image with the pinned compiler from PyPI (ziglang's clang): the same bytes on any machine.
 
     python runtime/build.py OUT_DIR        →  OUT_DIR/image-x86_64.bin   code and constants, one read+execute block
                                               OUT_DIR/image-x86_64.json  symbols, constants, struct layouts, version
@@ -32,6 +32,10 @@ FLAGS = [
     "-Wall", "-Wextra", "-Werror", "-Wno-unused-command-line-argument", "-Wno-unterminated-string-initialization",
 ]  # fmt: skip
 ASSEMBLER_FLAGS = ["-target", "x86_64-linux-musl", "-fPIC", "-Wno-unused-command-line-argument"]
+LINK = [
+    "ld.lld", "-pie", "--no-dynamic-linker", "--no-undefined", "-z", "norelro", "-z", "noexecstack", "-e", "0",
+    "--build-id=none", "--hash-style=sysv", "-T", "image.ld",
+]  # fmt: skip
 
 
 class BuildError(Exception):
@@ -68,9 +72,7 @@ def build(out: Path, *, sources: Sequence[Path] | None = None, version: str | No
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda path: _compile(path, work), sources or _sources()))
         linked = work / "image.elf"
-        _zig(["ld.lld", "-pie", "--no-dynamic-linker", "-z", "norelro", "-z", "noexecstack", "--no-undefined", "-e", "0",
-              "--build-id=none", "--hash-style=sysv", "-T", str(HERE / "image.ld"), "-o", str(linked),
-              *map(str, objects)], work)  # fmt: skip
+        _zig([*LINK, "-o", str(linked), *map(str, objects)], work)
         image, symbols = _extract(linked.read_bytes())
     if symbols.get("payload_header") != 0:
         raise BuildError("the image does not begin with payload_header (header.c)")
@@ -125,7 +127,7 @@ def _includes(work: Path) -> list[str]:
 
 
 def _zig(arguments: list[str], work: Path) -> None:
-    """Run zig in the runtime's directory, its caches below `work`: the user's home stays clean, and may be read-only."""
+    """Run zig in the runtime's directory, its caches below `work`: the user's home stays clean."""
     environment = {
         **os.environ,
         "ZIG_GLOBAL_CACHE_DIR": str(work / "cache"),

@@ -11,8 +11,8 @@
                                        (unwinder, backtrace, position-independent-code thunk) sees what it always saw
     xbegin, far branches, eip-relative refused
 
-Behind the last copy comes a jump back behind the replaced bytes.  Flags and registers are as the instructions left them.
-What was made is decoded again, by two decoders, and compared with what was meant.
+Behind the last copy comes a jump back behind the replaced bytes. Flags and registers are as the copies left them.
+What was made is decoded again and compared with what was meant.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def relative(end: int, target: int) -> bytes:
 
 def _copy(instruction: Instruction, raw: bytes, at: int, *, last: bool) -> bytes:
     flow = instruction.flow_control
-    if flow in (FlowControl.CALL, FlowControl.INDIRECT_CALL):
+    if instruction.mnemonic == Mnemonic.CALL:  # by flow, syscall is a call too
         if not last:
             raise _immovable(instruction, "its return address lies within the replaced bytes")
         return _call(instruction, raw, at)
@@ -116,7 +116,7 @@ def _call(instruction: Instruction, raw: bytes, at: int) -> bytes:
 
     The space below the stack pointer is free at a call: the callee is about to overwrite it.
     """
-    if instruction.mnemonic != Mnemonic.CALL or instruction.code in (Code.CALL_M1616, Code.CALL_M1632, Code.CALL_M1664):
+    if instruction.code in (Code.CALL_M1616, Code.CALL_M1632, Code.CALL_M1664):
         raise _immovable(instruction, "it is a far call")
     uses_stack_pointer = Register.RSP in (instruction.memory_base, instruction.op0_register)
     if instruction.flow_control == FlowControl.INDIRECT_CALL and uses_stack_pointer:

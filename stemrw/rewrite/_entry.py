@@ -34,7 +34,7 @@ _DIRECT = (FlowControl.UNCONDITIONAL_BRANCH, FlowControl.CONDITIONAL_BRANCH, Flo
 
 @dataclass(frozen=True)
 class Entry:
-    """Replaced bytes: the instructions that begin in them (padding behind a short function left out), and what they were.
+    """Replaced bytes: the instructions that begin in them (padding left out), and what they were.
 
     `function` and `size` (bytes; 0: unknown) are the function's; `address` differs from `function` by an endbr64.
     """
@@ -104,7 +104,7 @@ def _branches(elf: Elf, entry: Entry) -> Iterator[tuple[int, int]]:
 
 
 def _near_branches(elf: Elf, targets: dict[int, Entry]) -> Iterator[tuple[int, int]]:
-    """Source and target of whatever could be a call, jmp or jcc rel32 to one of `targets`, at every byte of the text."""
+    """Source and target of what could be a call, jmp or jcc rel32 to one of `targets`, at every byte of the text."""
     displacement = struct.Struct("<i")
     for load in elf.executable:
         text = elf.data[load.offset : load.offset + load.file_size]

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 
 from stemrw.errors import BinaryError
 from stemrw.rewrite._elf import (
+    ET_EXEC,
+    NT_GNU_BUILD_ID,
     PAGE,
     PF_R,
     PF_W,
@@ -26,12 +28,12 @@ from stemrw.rewrite._elf import (
     PT_GNU_RELRO,
     PT_LOAD,
     PT_NOTE,
+    PT_PHDR,
     SHF_ALLOC,
     SHF_EXECINSTR,
     SHF_WRITE,
     SHT_NOBITS,
     SHT_PROGBITS,
-    NT_GNU_BUILD_ID,
     Elf,
     Section,
     Segment,
@@ -66,9 +68,9 @@ def place(elf: Elf, state_size: int) -> Layout:
 
 
 def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
-    """The program headers as they will be: a note taken over for the payload, the last writable segment grown.
+    """The program headers as they will be: one taken over for the payload, the last writable segment grown.
 
-    PT_LOADs must ascend; so where the note stands before the last PT_LOAD, those between move up by one.
+    PT_LOADs must ascend; so where the header stands before the last PT_LOAD, those between move up by one.
     """
     segments = list(elf.segments)
     writable = segments.index(_writable(elf))
@@ -76,10 +78,10 @@ def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
     segments[writable] = replace(segments[writable], memory_size=grown)
     address, offset = layout.payload_address, layout.payload_offset
     payload = Segment(PT_LOAD, PF_R | PF_X, offset, address, address, payload_size, payload_size, PAGE)
-    note = _spare_note(elf)
+    spare = _spare_header(elf)
     last_load = max(i for i, segment in enumerate(segments) if segment.type == PT_LOAD)
-    del segments[note]
-    segments.insert(max(note, last_load), payload)
+    del segments[spare]
+    segments.insert(max(spare, last_load), payload)
     return b"".join(segment.pack() for segment in segments)
 
 
@@ -119,12 +121,22 @@ def _writable(elf: Elf) -> Segment:
     return writable[-1]
 
 
-def _spare_note(elf: Elf) -> int:
-    """Index of the note to take over: the duplicate of PT_GNU_PROPERTY, else one without build-id, else any."""
+def _spare_header(elf: Elf) -> int:
+    """Index of the program header to take over.
+
+    The note that duplicates PT_GNU_PROPERTY, else one without build-id, else any.  Without notes (lld, musl): PT_PHDR
+    of a program at a fixed address, from which loaders learn only that it was not moved.
+    """
     properties = [segment.offset for segment in elf.segments if segment.type == PT_GNU_PROPERTY]
     notes = [(i, segment) for i, segment in enumerate(elf.segments) if segment.type == PT_NOTE]
     if not notes:
-        raise BinaryError("there is no PT_NOTE program header to take over for the runtime")
+        for i, segment in enumerate(elf.segments):
+            if segment.type == PT_PHDR and elf.type == ET_EXEC:
+                return i
+        raise BinaryError(
+            "there is no PT_NOTE program header to take over for the runtime",
+            hint="link the file with a build-id (-Wl,--build-id)",
+        )
 
     def value(item: tuple[int, Segment]) -> tuple[bool, bool]:
         has_build_id = any(kind == NT_GNU_BUILD_ID for _, kind, _ in elf.notes(item[1]))

@@ -12,7 +12,7 @@ from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
 from stemrw.rewrite._displace import Displaced, displace, jump
-from stemrw.rewrite._elf import PF_X, PT_LOAD, Elf, align
+from stemrw.rewrite._elf import PF_X, PT_LOAD, PT_NOTE, PT_PHDR, Elf, align
 from stemrw.rewrite._entry import Entry, check_not_entered, find_entry
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
 from stemrw.runtime import RuntimeImage, load_image
@@ -258,7 +258,7 @@ def _check_result(before: Elf, after: Elf, layout: _layout.Layout) -> None:
     """What must hold whatever went before: the result parses, and every original address lies where it lay."""
     kept = [(load.address, load.offset, load.file_size, load.flags) for load in before.loads]
     now = [(load.address, load.offset, load.file_size, load.flags) for load in after.loads]
-    others = [s for s in before.segments if s.type not in (PT_LOAD, 4)]
+    others = [s for s in before.segments if s.type not in (PT_LOAD, PT_NOTE, PT_PHDR)]
     if now[: len(kept)] != kept or len(now) != len(kept) + 1 or any(s not in after.segments for s in others):
         raise BinaryError("the rewritten headers do not describe the original", hint="this is a bug of stemrw")
     if after.loads[-1].address != layout.payload_address:
