@@ -9,7 +9,10 @@
  */
 #include <stddef.h>
 
+#include "arch/x86_64/unistd.h"
 #include "include/abi.h"
+#include "include/state.h"
+#include "region/context.h"
 
 #define ROW(kind, name, value) __asm__ volatile("\n.ascii \"->" kind " " name " %c0\"" ::"i"((int64_t)(value)))
 #define CONSTANT(name) ROW("constant", #name, name)
@@ -17,12 +20,6 @@
 #define FIELD(type, name)                                                                                              \
     ROW("offset", #type "." #name, offsetof(struct type, name));                                                       \
     ROW("size", #type "." #name, sizeof(((struct type *)0)->name))
-
-/* bytes of struct state = STATE_FIXED_BYTES + STATE_PATCH_BYTES * patch_count */
-#ifndef STATE_FIXED_BYTES
-#define STATE_FIXED_BYTES 4096
-#define STATE_PATCH_BYTES 64
-#endif
 
 void export_abi(void);
 void export_abi(void) {
@@ -52,6 +49,12 @@ void export_abi(void) {
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
+
+    CONSTANT(GATE_NATIVE);
+    CONSTANT(STATE_MAGIC);
+    CONSTANT(STATUS_READY);
+    CONSTANT(RECOVERY_RING);
+    CONSTANT(REASON_COUNT);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -84,4 +87,92 @@ void export_abi(void) {
     FIELD(patch, length);
     FIELD(patch, original);
     FIELD(patch, boundaries);
+
+    STRUCT(state);
+    FIELD(state, magic);
+    FIELD(state, status);
+    FIELD(state, handlers_lent);
+    FIELD(state, contexts);
+    FIELD(state, contexts_size);
+    FIELD(state, degradations);
+    FIELD(state, recoveries);
+    FIELD(state, units);
+    FIELD(state, unit_bytes);
+    FIELD(state, log_peak);
+    FIELD(state, reasons);
+    FIELD(state, ring);
+
+    STRUCT(patch_state);
+    FIELD(patch_state, entries);
+    FIELD(patch_state, commits);
+    FIELD(patch_state, recoveries);
+    FIELD(patch_state, degradations);
+    FIELD(patch_state, translation);
+
+    STRUCT(recovery);
+    FIELD(recovery, seconds);
+    FIELD(recovery, nanoseconds);
+    FIELD(recovery, pc);
+    FIELD(recovery, region);
+    FIELD(recovery, address);
+    FIELD(recovery, returned);
+    FIELD(recovery, log_bytes);
+    FIELD(recovery, fault_class);
+    FIELD(recovery, thread);
+    FIELD(recovery, irreversible);
+}
+
+/* For arch/x86_64/entry.S alone. */
+void export_assembly(void);
+void export_assembly(void) {
+    CONSTANT(EPOCH_SHIFT);
+    CONSTANT(FILTER_OFFSET);
+    CONSTANT(TABLE_OFFSET);
+    CONSTANT(MARK_BYTES);
+    CONSTANT(PATCH_TO_STATE_SHIFT);
+    CONSTANT(GLIBC_MULTIPLE_THREADS);
+    CONSTANT(LOG_KEEP_BYTES);
+    CONSTANT(NR_rt_sigreturn);
+    CONSTANT(SERVICE_DISPATCH);
+    CONSTANT(SERVICE_ENTER);
+    CONSTANT(SERVICE_EPOCH);
+    CONSTANT(SERVICE_SYSCALL_DONE);
+
+    STRUCT(context);
+    FIELD(context, self);
+    FIELD(context, owner);
+    FIELD(context, depth);
+    FIELD(context, mark_rsp);
+    FIELD(context, mark);
+    FIELD(context, mark_last);
+    FIELD(context, epoch);
+    FIELD(context, log);
+    FIELD(context, log_start);
+    FIELD(context, threads);
+    FIELD(context, spill);
+    FIELD(context, target);
+    FIELD(context, resume);
+    FIELD(context, argument);
+    FIELD(context, service);
+    FIELD(context, stack_top);
+    FIELD(context, deferred);
+    FIELD(context, rescue_mxcsr);
+    FIELD(context, rescue_x87);
+    FIELD(context, rescue_double);
+    FIELD(context, registers);
+
+    STRUCT(mark);
+    FIELD(mark, rsp);
+    FIELD(mark, return_address);
+    FIELD(mark, rbx);
+    FIELD(mark, rbp);
+    FIELD(mark, r12);
+    FIELD(mark, r13);
+    FIELD(mark, r14);
+    FIELD(mark, r15);
+    FIELD(mark, log);
+    FIELD(mark, patch);
+    FIELD(mark, patch_state);
+    FIELD(mark, mxcsr);
+    FIELD(mark, x87_control);
 }

@@ -147,7 +147,9 @@ def _payload(
     for i, site in enumerate(sites):
         entry = site.entry
         gate, at = gates + GATE_SIZE * i, displaced_at + len(displaced_code)
-        code += make_gate(base + gate, base + table + record.size * i, base + image.symbols[f"gate_{site.kind}"])
+        handler = image.symbols[f"gate_{site.kind}"]
+        native = image.constants["GATE_NATIVE"]
+        code += make_gate(base + gate, base + table + record.size * i, base + handler, base + at, native)
         displaced = displace(entry.instructions, entry.original, base + at)
         records += _record(site, displaced, gate, at, image)
         displaced_code += displaced.code.ljust(align(len(displaced.code), 16), b"\xcc")

@@ -1,0 +1,401 @@
+/* Ways into and out of the code cache, x86-64.
+ *
+ *   patched entry ─jmp→ gate (abi.h) ─jmp→ gate_region ─→ checkpoint ─jmp→ code cache ─ret→ leave ─jmp→ caller
+ *                                             │ any doubt                    │ needs C
+ *                                             └→ displaced original          └→ run_service → C on the private stack
+ *
+ * Everything here is jumped to and from and never a frame: unwinders see the program's own return addresses only.
+ * Flags are kept in ax (lahf, seto al) and restored by (add al, 127; sahf): popf costs twenty times as much.
+ */
+#include "offsets.h"
+
+    .intel_syntax noprefix
+    .text
+
+#define CTX(field) gs:[OFFSET_context_##field]
+#define MARK(base, field) [base + OFFSET_mark_##field]
+#define HEADER(base, field) [base + OFFSET_payload_header_##field]
+#define STATE(base, field) [base + OFFSET_state_##field]
+#define PATCH(base, field) [base + OFFSET_patch_##field]
+#define REGISTER(number) gs:[OFFSET_context_registers + 8 * number]
+
+#define SAVE_FLAGS lahf; seto al
+#define RESTORE_FLAGS add al, 127; sahf
+
+/* rcx := the module's struct state, without touching anything but rax and flags */
+.macro load_state
+    lea rcx, [rip + payload_header]
+    mov rax, HEADER(rcx, state_address)
+    sub rax, HEADER(rcx, header_address)
+    add rcx, rax
+.endm
+
+/* rax := struct patch_state of the struct patch in r11; rcx is struct state.  The two tables run in step. */
+.macro load_patch_state
+    lea rax, [rip + payload_header]
+    push rdx
+    mov edx, HEADER(rax, patch_table)
+    add rax, rdx
+    pop rdx
+    neg rax
+    add rax, r11
+    shr rax, PATCH_TO_STATE_SHIFT
+    lea rax, [rcx + rax + STATE_FIXED_BYTES]
+.endm
+
+/* Checkpoint.  In: r11 struct patch, rax its struct patch_state, rsp + \below is where the return address lies.
+ * Out: a new innermost mark.  Clobbers rax, rcx, flags.  Jumps to \full when there is no room for it. */
+.macro push_mark below, full
+    mov rcx, CTX(mark)
+    cmp rcx, CTX(mark_last)
+    jae \full
+    add rcx, MARK_BYTES
+    mov MARK(rcx, patch_state), rax
+    lock inc qword ptr [rax + OFFSET_patch_state_entries]
+    lea rax, [rsp + \below]
+    mov MARK(rcx, rsp), rax
+    mov CTX(mark_rsp), rax
+    mov rax, [rax]
+    mov MARK(rcx, return_address), rax
+    mov MARK(rcx, rbx), rbx
+    mov MARK(rcx, rbp), rbp
+    mov MARK(rcx, r12), r12
+    mov MARK(rcx, r13), r13
+    mov MARK(rcx, r14), r14
+    mov MARK(rcx, r15), r15
+    mov rax, CTX(log)
+    mov MARK(rcx, log), rax
+    mov MARK(rcx, patch), r11
+    stmxcsr MARK(rcx, mxcsr)
+    fnstcw MARK(rcx, x87_control)
+    mov CTX(mark), rcx
+    inc qword ptr CTX(depth)
+    mov rax, 1 << EPOCH_SHIFT /* what was logged before this mark must be logged again */
+    add CTX(epoch), rax
+.endm
+
+/* gate_region, gate_observe: entry of a patched function from native code.
+ * In: as abi.h says: rsp = entry rsp - 136, [rsp] = r11, r11 = struct patch; all else as the caller left it.
+ * Out: in the code cache, or in the displaced original instructions, with every register as at the patched entry. */
+    .globl gate_region, gate_observe
+gate_observe:
+gate_region:
+    push rax
+    push rcx
+    SAVE_FLAGS
+    push rax
+    load_state
+    cmp dword ptr STATE(rcx, status), STATUS_READY
+    jne 1f
+    cmp dword ptr STATE(rcx, handlers_lent), 0
+    jne 1f
+    rdgsbase rax
+    sub rax, STATE(rcx, contexts)
+    cmp rax, STATE(rcx, contexts_size)
+    jae 1f
+    rdfsbase rax
+    cmp rax, CTX(owner)
+    jne 1f
+    cmp qword ptr CTX(depth), 0
+    jne 1f
+    test dword ptr [rip + payload_header + OFFSET_payload_header_flags], HEADER_GLIBC
+    jz 2f
+    mov eax, fs:[GLIBC_MULTIPLE_THREADS]
+    cmp rax, CTX(threads)
+    jne 1f
+2:  load_patch_state
+    push_mark 160, native /* full: cannot be, at depth 0 */
+    jc 4f
+3:  mov rax, MARK(rcx, patch_state)
+    mov rax, [rax + OFFSET_patch_state_translation]
+    test rax, rax
+    jz 5f
+    mov CTX(resume), rax
+    pop rax
+    RESTORE_FLAGS
+    pop rcx
+    pop rax
+    pop r11
+    lea rsp, [rsp + 128]
+    jmp CTX(resume)
+4:  mov rax, CTX(log_start) /* epochs wrapped: C clears the filter before it looks for the translation */
+    mov qword ptr CTX(epoch), 0
+5:  mov rax, PATCH(r11, address) /* first entry: translate, on the private stack */
+    call 6f                      /* rax := load bias applied */
+    mov CTX(target), rax
+    mov CTX(argument), r11
+    mov dword ptr CTX(service), SERVICE_ENTER
+    pop rax
+    RESTORE_FLAGS
+    pop rcx
+    pop rax
+    pop r11
+    lea rsp, [rsp + 128]
+    jmp run_service
+6:  lea rcx, [rip + payload_header]
+    sub rax, HEADER(rcx, header_address)
+    add rax, rcx
+    ret
+
+/* No context yet, other thread, not ready: ask C, on the program's stack (it uses little of it). */
+1:  push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbp
+    mov rbp, rsp
+    cld
+    mov rdi, r11
+    lea rsi, [rsp + 8 * 8 + 160]
+    and rsp, -16
+    call gate_slow
+    mov rsp, rbp
+    pop rbp
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    test eax, eax
+    jz native
+    load_state
+    jmp 2b
+
+/* Run the original: r11 = struct patch; flags, rcx, rax on the stack below the gate's r11. */
+native:
+    mov ecx, PATCH(r11, gate)
+    lea r11, [rip + payload_header]
+    lea r11, [r11 + rcx + GATE_NATIVE]
+    pop rax
+    RESTORE_FLAGS
+    pop rcx
+    pop rax
+    jmp r11
+
+/* gate_start: the program's entry point or the library's first initialiser.  Same way in; always goes on natively. */
+    .globl gate_start
+gate_start:
+    push rax
+    push rcx
+    SAVE_FLAGS
+    push rax
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbp
+    mov rbp, rsp
+    cld
+    mov rcx, rdx
+    mov rdx, rsi
+    mov rsi, rdi
+    mov rdi, r11
+    lea r8, [rsp + 8 * 8 + 160]
+    and rsp, -16
+    call gate_start_service
+    mov rsp, rbp
+    pop rbp
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    jmp native
+
+/* mark_region: nested region entry, from the cache.
+ * In: argument[0] struct patch_state, argument[1] struct patch, resume; registers and flags the program's. */
+    .globl mark_region
+mark_region:
+    mov CTX(spill), rax
+    mov gs:[OFFSET_context_spill + 8], rcx
+    SAVE_FLAGS
+    mov gs:[OFFSET_context_spill + 16], rax
+    mov gs:[OFFSET_context_spill + 24], r11
+    cmp rsp, CTX(mark_rsp) /* entered by a jump from the marked function itself: the mark stands */
+    je 1f
+    mov r11, gs:[OFFSET_context_argument + 8]
+    mov rax, CTX(argument)
+    push_mark 0, 1f
+    jc 2f
+1:  mov r11, gs:[OFFSET_context_spill + 24]
+    mov rax, gs:[OFFSET_context_spill + 16]
+    RESTORE_FLAGS
+    mov rcx, gs:[OFFSET_context_spill + 8]
+    mov rax, CTX(spill)
+    jmp CTX(resume)
+2:  mov r11, gs:[OFFSET_context_spill + 24]
+    mov rax, gs:[OFFSET_context_spill + 16]
+    RESTORE_FLAGS
+    mov rcx, gs:[OFFSET_context_spill + 8]
+    mov rax, CTX(spill)
+    mov dword ptr CTX(service), SERVICE_EPOCH
+    jmp run_service
+
+/* leave: an indirect branch wants to .target with rsp above the innermost mark (or the lookup table says that nothing
+ * but this can be at the target).  In: spill[0] = rcx; rcx clobbered; all else, flags too, the program's. */
+    .globl leave
+leave:
+    mov gs:[OFFSET_context_spill + 8], rax
+    SAVE_FLAGS
+    mov gs:[OFFSET_context_spill + 16], rax
+    mov rcx, CTX(mark_rsp)
+    test rcx, rcx
+    jz 2f
+    cmp rsp, rcx /* the table's entry was left by another mark's caller */
+    jbe 3f
+    lea rax, [rsp - 8]
+    cmp rax, rcx /* exactly a ret from the marked function … */
+    jne 3f
+    mov rcx, CTX(mark)
+    mov rax, CTX(target)
+    cmp rax, MARK(rcx, return_address) /* … to where it was called from? */
+    jne 3f
+    cmp qword ptr CTX(depth), 1
+    jne 4f
+    cmp qword ptr CTX(deferred), 0
+    jne 3f
+    mov rax, CTX(log)
+    sub rax, CTX(log_start)
+    cmp rax, LOG_KEEP_BYTES
+    ja 3f
+    mov rax, CTX(log_start)
+    mov CTX(log), rax
+    mov rax, MARK(rcx, patch_state)
+    lock inc qword ptr [rax + OFFSET_patch_state_commits]
+    xor eax, eax
+    mov CTX(depth), rax
+    mov CTX(mark_rsp), rax
+    sub rcx, MARK_BYTES
+    mov CTX(mark), rcx
+2:  mov rax, gs:[OFFSET_context_spill + 16]
+    RESTORE_FLAGS
+    mov rax, gs:[OFFSET_context_spill + 8]
+    mov rcx, CTX(spill)
+    jmp CTX(target)
+3:  mov rax, gs:[OFFSET_context_spill + 16]
+    RESTORE_FLAGS
+    mov rax, gs:[OFFSET_context_spill + 8]
+    jmp miss
+4:  mov rax, MARK(rcx, patch_state)
+    lock inc qword ptr [rax + OFFSET_patch_state_commits]
+    sub rcx, MARK_BYTES
+    mov CTX(mark), rcx
+    dec qword ptr CTX(depth)
+    mov rax, MARK(rcx, rsp)
+    mov CTX(mark_rsp), rax
+    mov rax, gs:[OFFSET_context_spill + 16]
+    RESTORE_FLAGS
+    mov rax, gs:[OFFSET_context_spill + 8]
+    mov rcx, CTX(target)
+    movzx ecx, cx
+    jmp gs:[rcx * 8 + TABLE_OFFSET]
+
+/* miss: the indirect branch lookup did not find .target.  In: spill[0] = rcx, rcx clobbered. */
+    .globl miss
+miss:
+    mov rcx, CTX(spill)
+    mov dword ptr CTX(service), SERVICE_DISPATCH
+    jmp run_service
+
+/* syscall_done: behind a system call whose result C wants to see. */
+    .globl syscall_done
+syscall_done:
+    mov CTX(target), rcx
+    mov dword ptr CTX(service), SERVICE_SYSCALL_DONE
+    jmp run_service
+
+/* run_service: a C function on the private stack.
+ * In: service, its arguments; registers and flags the program's.  Out: at .resume with .registers, as C left them. */
+    .globl run_service
+run_service:
+    mov REGISTER(0), rax
+    mov REGISTER(1), rcx
+    mov REGISTER(2), rdx
+    mov REGISTER(3), rbx
+    mov REGISTER(4), rsp
+    mov REGISTER(5), rbp
+    mov REGISTER(6), rsi
+    mov REGISTER(7), rdi
+    mov REGISTER(8), r8
+    mov REGISTER(9), r9
+    mov REGISTER(10), r10
+    mov REGISTER(11), r11
+    mov REGISTER(12), r12
+    mov REGISTER(13), r13
+    mov REGISTER(14), r14
+    mov REGISTER(15), r15
+    mov rsp, CTX(stack_top)
+    pushfq
+    pop qword ptr REGISTER(16)
+    cld
+    mov rdi, CTX(self)
+    call serve
+    test al, al
+    jnz rescued
+resume:
+    mov rsp, CTX(stack_top)
+    push qword ptr REGISTER(16)
+    popfq
+    mov rax, REGISTER(0)
+    mov rcx, REGISTER(1)
+    mov rdx, REGISTER(2)
+    mov rbx, REGISTER(3)
+    mov rsp, REGISTER(4)
+    mov rbp, REGISTER(5)
+    mov rsi, REGISTER(6)
+    mov rdi, REGISTER(7)
+    mov r8, REGISTER(8)
+    mov r9, REGISTER(9)
+    mov r10, REGISTER(10)
+    mov r11, REGISTER(11)
+    mov r12, REGISTER(12)
+    mov r13, REGISTER(13)
+    mov r14, REGISTER(14)
+    mov r15, REGISTER(15)
+    jmp CTX(resume)
+
+/* rescue_entry: where the signal handler lets a faulting thread go on.  In: gs; nothing else. */
+    .globl rescue_entry
+rescue_entry:
+    mov rsp, CTX(stack_top)
+    cld
+    mov rdi, CTX(self)
+    call rescue
+rescued:
+    fninit
+    fldcw CTX(rescue_x87)
+    ldmxcsr CTX(rescue_mxcsr)
+    movq xmm0, CTX(rescue_double)
+    jmp resume
+
+/* The end of a signal handler, as the C library's restorer. */
+    .globl signal_return
+signal_return:
+    mov eax, NR_rt_sigreturn
+    syscall
+
+/* size_t safe_copy(void *to, const void *from, size_t size): copies forward until the first byte that cannot be read or
+ * written; returns the bytes copied.  The fault handler knows [safe_copy_begin, safe_copy_end) and goes on at
+ * safe_copy_fault (rcx: bytes not copied). */
+    .globl safe_copy, safe_copy_begin, safe_copy_end, safe_copy_fault
+safe_copy:
+    mov rcx, rdx
+safe_copy_begin:
+    rep movsb
+safe_copy_end:
+safe_copy_fault:
+    mov rax, rdx
+    sub rax, rcx
+    ret
+
+    .section .note.GNU-stack, "", @progbits

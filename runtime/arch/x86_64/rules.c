@@ -1,0 +1,525 @@
+/* Translation rules, x86-64: what the program had → what the cache gets.
+ *
+ * All registers and rsp are the program's; gs:[…] is the thread's context.  Nothing is pushed except return addresses.
+ * Code that is put in between uses registers that it saves in context slots, and leaves the flags alone unless
+ * find_live_flags (translate/discover.c) has shown that nobody reads them.
+ *
+ *   spill[0]  rcx, from an indirect branch to its target's entry     spill[1], spill[2]  rax, rdx of a store check
+ *   spill[3]  scratch of an operand out of reach, flags of a store check
+ */
+#include "region/runtime.h"
+#include "translate/unit.h"
+
+#define OUT (&builder->out)
+#define SPILL(i) (offsetof(struct context, spill) + 8 * (i))
+
+/* ---- small pieces ---- */
+
+/* op r64, [rip + literal]: 8b loads, 3b compares, 03 adds */
+static void emit_literal(struct builder *builder, uint8_t opcode, unsigned reg, uint64_t value) {
+    emit8(OUT, 0x48 | (reg >> 3 & 1) << 2);
+    emit8(OUT, opcode);
+    emit8(OUT, 0x05 | (reg & 7) << 3);
+    emit32(OUT, 0);
+    builder_fixup(builder, FIXUP_LITERAL, builder_literal(builder, value));
+}
+
+static uintptr_t slot_address(const struct builder *builder, uint32_t slot) {
+    return (uintptr_t)&builder->arena->slots[slot & ((1u << SLOT_BITS) - 1)];
+}
+
+static uint32_t new_slot(struct builder *builder, uintptr_t target) {
+    uint32_t slot = 0;
+    if (!arena_slot(builder->arena, target, &slot))
+        builder->full = true;
+    return slot;
+}
+
+static void emit_jump_slot(struct builder *builder, uint32_t slot) { /* jmp [rip + slot] */
+    EMIT(OUT, 0xff, 0x25);
+    emit32(OUT, (uint32_t)(slot_address(builder, slot) - ((uintptr_t)OUT->at + 4)));
+}
+
+/* Code elsewhere in the same arena never moves or goes: reach it directly. */
+static bool in_arena(const struct builder *builder, const struct translation *known) {
+    return known && known->body >= builder->arena->code && known->body < builder->arena->end;
+}
+
+/* jmp → block of this unit, known code, or a link */
+static void emit_jump(struct builder *builder, uintptr_t target) {
+    int block = builder_block_at(builder, target);
+    const struct translation *known = block < 0 ? cache_find(target) : NULL;
+    if (block >= 0) {
+        EMIT(OUT, 0xe9, 0, 0, 0, 0);
+        builder_fixup(builder, FIXUP_BLOCK, (uint32_t)block);
+    } else if (in_arena(builder, known)) {
+        EMIT(OUT, 0xe9);
+        emit32(OUT, (uint32_t)(known->body - ((uintptr_t)OUT->at + 4)));
+    } else {
+        uint32_t slot = new_slot(builder, target);
+        builder_cold(builder, (struct cold){.kind = COLD_LINK, .slot = slot});
+        emit_jump_slot(builder, slot);
+    }
+}
+
+/* The last 4 bytes emitted are the displacement of a conditional jump to `target`. */
+static void aim_branch(struct builder *builder, uintptr_t target) {
+    int block = builder_block_at(builder, target);
+    const struct translation *known = block < 0 ? cache_find(target) : NULL;
+    if (block >= 0) {
+        builder_fixup(builder, FIXUP_BLOCK, (uint32_t)block);
+    } else if (in_arena(builder, known)) {
+        OUT->at -= 4;
+        emit32(OUT, (uint32_t)(known->body - ((uintptr_t)OUT->at + 4)));
+    } else {
+        uint32_t slot = new_slot(builder, target);
+        builder_cold(builder, (struct cold){.kind = COLD_LINK, .slot = slot});
+        builder_fixup(builder, FIXUP_COLD, builder_cold(builder, (struct cold){.kind = COLD_JUMP, .slot = slot}));
+    }
+}
+
+/* [rip + here] := the address of the code that follows `emit_resume … resume_here`, as context.resume.  Uses rcx. */
+static uint32_t emit_resume(struct builder *builder) {
+    EMIT(OUT, 0x48, 0x8d, 0x0d, 0, 0, 0, 0); /* lea rcx, [rip + …] */
+    uint32_t at = emitted(OUT) - 4;
+    STORE_CONTEXT(OUT, RCX, resume);
+    return at;
+}
+
+static void resume_here(struct builder *builder, uint32_t at) {
+    if (OUT->at > OUT->end)
+        return;
+    uint32_t distance = emitted(OUT) - (at + 4);
+    for (int b = 0; b < 4; b++)
+        OUT->start[at + b] = (uint8_t)(distance >> 8 * b);
+}
+
+/* Ask C, and go on behind it.  All registers and flags survive. */
+static void emit_service(struct builder *builder, enum service service) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    uint32_t at = emit_resume(builder);
+    LOAD_CONTEXT(OUT, RCX, spill);
+    emit_context_immediate(OUT, offsetof(struct context, service), service);
+    emit_context_jump(OUT, offsetof(struct context, run_service));
+    resume_here(builder, at);
+}
+
+static void emit_native(struct builder *builder, uintptr_t address, enum reason reason) {
+    uint32_t slot = new_slot(builder, address);
+    emit_context_immediate(OUT, offsetof(struct context, argument), slot);
+    emit_context_immediate(OUT, offsetof(struct context, argument) + 8, reason);
+    emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_NATIVE);
+    emit_context_jump(OUT, offsetof(struct context, run_service));
+}
+
+/* ---- entries: code reached by indirect branches ---- */
+
+/* indirect branch to `source` → is it really this target? has the region been left? restore rcx
+ *     spill[0] holds rcx, .target the full target */
+static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+    if (flags_live) {
+        STORE_CONTEXT(OUT, RAX, spill[1]);
+        EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+    }
+    LOAD_CONTEXT(OUT, RCX, target);
+    emit_literal(builder, 0x3b, RCX, source);
+    const unsigned restore = flags_live ? 3 + 9 : 0;
+    EMIT(OUT, 0x74); /* je over the miss */
+    emit8(OUT, (uint8_t)(restore + 8));
+    if (flags_live) {
+        EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+        LOAD_CONTEXT(OUT, RAX, spill[1]);
+    }
+    emit_context_jump(OUT, offsetof(struct context, miss));
+    emit_context(OUT, 0x3b, RSP, offsetof(struct context, mark_rsp));
+    EMIT(OUT, 0x76); /* jbe over the leave */
+    emit8(OUT, (uint8_t)(restore + 8));
+    if (flags_live) {
+        EMIT(OUT, 0x04, 0x7f, 0x9e);
+        LOAD_CONTEXT(OUT, RAX, spill[1]);
+    }
+    emit_context_jump(OUT, offsetof(struct context, leave));
+    if (flags_live) {
+        EMIT(OUT, 0x04, 0x7f, 0x9e);
+        LOAD_CONTEXT(OUT, RAX, spill[1]);
+    }
+    LOAD_CONTEXT(OUT, RCX, spill);
+}
+
+void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body) {
+    emit_entry(builder, source, FLAGS_ARITHMETIC);
+    EMIT(OUT, 0xe9);
+    emit32(OUT, (uint32_t)(body - ((uintptr_t)OUT->at + 4)));
+}
+
+/* ---- indirect branches ---- */
+
+/* rcx holds the target, spill[0] the program's rcx */
+static void emit_lookup(struct builder *builder) {
+    STORE_CONTEXT(OUT, RCX, target);
+    EMIT(OUT, 0x0f, 0xb7, 0xc9);       /* movzx ecx, cx */
+    EMIT(OUT, 0x65, 0xff, 0x24, 0xcd); /* jmp gs:[rcx*8 + table] */
+    emit32(OUT, TABLE_OFFSET);
+}
+
+/* rcx := what `jmp r/m` or `call r/m` wants */
+static void emit_branch_target(struct builder *builder, const struct source_instruction *at) {
+    if (at->decoded.memory == MEMORY_OPERAND) {
+        emit_operand(OUT, 0x8b, RCX, &at->decoded, at->address, true);
+        return;
+    }
+    unsigned reg = (at->bytes[at->decoded.modrm_offset] & 7) | (at->decoded.rex & 1) << 3;
+    if (reg == RCX)
+        return;
+    emit8(OUT, 0x48 | reg >> 3); /* mov rcx, reg */
+    EMIT(OUT, 0x8b);
+    emit8(OUT, 0xc8 | (reg & 7));
+}
+
+/* call → push the original return address */
+static void emit_push_return(struct builder *builder, uintptr_t address) {
+    EMIT(OUT, 0xff, 0x35, 0, 0, 0, 0); /* push [rip + literal] */
+    builder_fixup(builder, FIXUP_LITERAL, builder_literal(builder, address));
+}
+
+/* call r/m → target into rcx (before the push: it may use rsp); push; look up */
+static void rule_call_indirect(struct builder *builder, const struct source_instruction *at) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    emit_branch_target(builder, at);
+    emit_push_return(builder, at->address + at->decoded.length);
+    emit_lookup(builder);
+}
+
+static void rule_jump_indirect(struct builder *builder, const struct source_instruction *at) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    emit_branch_target(builder, at);
+    emit_lookup(builder);
+}
+
+/* ret n → pop rcx; rsp += n; look up */
+static void rule_return(struct builder *builder, const struct source_instruction *at) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    EMIT(OUT, 0x59);
+    unsigned extra = at->decoded.stack_bytes - 8u;
+    if (extra) {
+        EMIT(OUT, 0x48, 0x8d, 0xa4, 0x24); /* lea rsp, [rsp + extra] */
+        emit32(OUT, extra);
+    }
+    emit_lookup(builder);
+}
+
+/* ---- direct branches ---- */
+
+static void rule_branch(struct builder *builder, const struct source_instruction *at) { /* jcc → jcc rel32 */
+    EMIT(OUT, 0x0f);
+    emit8(OUT, 0x80 | (at->bytes[at->decoded.opcode_offset] & 15));
+    emit32(OUT, 0);
+    aim_branch(builder, at->decoded.target);
+}
+
+static void rule_loop(struct builder *builder, const struct source_instruction *at) {
+    /* loop/jrcxz t (no long form) → loop 1f; jmp 2f; 1: jmp t; 2: */
+    if (at->decoded.address_size_override)
+        EMIT(OUT, 0x67);
+    emit8(OUT, at->bytes[at->decoded.opcode_offset]);
+    EMIT(OUT, 2, 0xeb, 5, 0xe9, 0, 0, 0, 0);
+    aim_branch(builder, at->decoded.target);
+}
+
+static void rule_transaction(struct builder *builder, const struct source_instruction *at) {
+    /* xbegin t → eax = 0; jmp t: a transaction may always abort.  xabort outside of one does nothing. */
+    if (at->bytes[at->decoded.opcode_offset] == 0xc7) {
+        EMIT(OUT, 0xb8, 0, 0, 0, 0);
+        emit_jump(builder, at->decoded.target);
+    }
+}
+
+/* ---- system calls ---- */
+
+/* syscall → C before it (which may send us on to elsewhere); syscall; rcx = where the program thinks it is; C behind it
+ *     if wanted.  A new thread on the parent's memory goes on natively at once: the context in gs is its parent's. */
+static void rule_syscall(struct builder *builder, const struct source_instruction *at) {
+    uintptr_t next = at->address + at->decoded.length;
+    STORE_CONTEXT(OUT, RCX, spill);
+    EMIT(OUT, 0x48, 0x8d, 0x0d, 0, 0, 0, 0);
+    uint32_t after = emitted(OUT) - 4;
+    STORE_CONTEXT(OUT, RCX, after_syscall);
+    emit_literal(builder, 0x8b, RCX, next);
+    STORE_CONTEXT(OUT, RCX, target);
+    uint32_t resume = emit_resume(builder);
+    LOAD_CONTEXT(OUT, RCX, spill);
+    emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_SYSCALL);
+    emit_context_jump(OUT, offsetof(struct context, run_service));
+    resume_here(builder, resume);
+    EMIT(OUT, 0x0f, 0x05);
+    emit_literal(builder, 0x8b, RCX, next);
+    emit_context_jump(OUT, offsetof(struct context, after_syscall));
+    resume_here(builder, after);
+}
+
+/* ---- stores ---- */
+
+static bool store_is_plain(const struct instruction *decoded) {
+    return decoded->memory == MEMORY_OPERAND && decoded->operand_bytes <= OVERHANG_BYTES && !decoded->bit_offset &&
+           decoded->stack == STACK_NONE && decoded->displacement_size != 8;
+}
+
+/* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame or in its caller's
+ * argument area, which is the callee's by convention; in a unit that holds a region's entry it may be above the mark. */
+static bool store_is_young(const struct builder *builder, const struct instruction *decoded) {
+    return decoded->memory == MEMORY_OPERAND && decoded->base == RSP && decoded->index == REG_NONE &&
+           !decoded->segment && !builder->has_mark && !decoded->bit_offset && decoded->stack == STACK_NONE;
+}
+
+/* store → rdx = tag of its granule in this epoch; known to the filter? else cold: log; then the store itself */
+static void emit_store_check(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+    const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    STORE_CONTEXT(OUT, RDX, spill[2]);
+    emit_operand(OUT, 0x8d, RDX, &at->decoded, at->address, false);
+    if (flags) {
+        EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+        STORE_CONTEXT(OUT, RAX, spill[3]);
+    }
+    if (at->decoded.segment == 0x64)
+        emit_context(OUT, 0x03, RDX, offsetof(struct context, owner));
+    EMIT(OUT, 0x48, 0xc1, 0xea, GRANULE_SHIFT); /* shr rdx, 9 */
+    emit_context(OUT, 0x0b, RDX, offsetof(struct context, epoch));
+    EMIT(OUT, 0x89, 0xd0, 0x25); /* mov eax, edx; and eax, entries - 1 */
+    emit32(OUT, FILTER_ENTRIES - 1);
+    EMIT(OUT, 0x65, 0x48, 0x3b, 0x14, 0xc5); /* cmp rdx, gs:[rax*8 + filter] */
+    emit32(OUT, FILTER_OFFSET);
+    EMIT(OUT, 0x0f, 0x85, 0, 0, 0, 0); /* jne cold */
+    uint32_t cold =
+        builder_cold(builder, (struct cold){.kind = COLD_LOG, .instruction = index, .flags_saved = flags});
+    builder_fixup(builder, FIXUP_COLD, cold);
+    if (flags) {
+        LOAD_CONTEXT(OUT, RAX, spill[3]);
+        EMIT(OUT, 0x04, 0x7f, 0x9e);
+    }
+    LOAD_CONTEXT(OUT, RDX, spill[2]);
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+    builder->colds[cold].back = emitted(OUT);
+}
+
+/* … → everything as before the check; address and size to C; back to the store */
+static void emit_cold_log(struct builder *builder, const struct cold *cold) {
+    const struct source_instruction *at = &builder->instructions[cold->instruction];
+    if (cold->flags_saved) {
+        LOAD_CONTEXT(OUT, RAX, spill[3]);
+        EMIT(OUT, 0x04, 0x7f, 0x9e);
+    }
+    LOAD_CONTEXT(OUT, RDX, spill[2]);
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+    emit_operand(OUT, 0x8d, RDX, &at->decoded, at->address, false);
+    STORE_CONTEXT(OUT, RDX, argument[0]);
+    EMIT(OUT, 0x48, 0x8d, 0x15); /* lea rdx, [the store] */
+    emit32(OUT, cold->back - (emitted(OUT) + 4));
+    STORE_CONTEXT(OUT, RDX, resume);
+    LOAD_CONTEXT(OUT, RDX, spill[2]);
+    emit_context_immediate(OUT, offsetof(struct context, argument) + 8,
+                           at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0));
+    emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LOG);
+    emit_context_jump(OUT, offsetof(struct context, run_service));
+}
+
+static void emit_store_by_c(struct builder *builder, const struct source_instruction *at) {
+    emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, at->address));
+    emit_service(builder, SERVICE_LOG_OTHER);
+}
+
+static void emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+    if (!(at->decoded.access & ACCESS_WRITE) || at->decoded.memory == MEMORY_NONE)
+        return;
+    if (store_is_young(builder, &at->decoded))
+        return;
+    if (store_is_plain(&at->decoded))
+        emit_store_check(builder, index, at);
+    else
+        emit_store_by_c(builder, at);
+}
+
+/* ---- ordinary instructions ---- */
+
+/* A register that the instruction does not touch, not rsp or rbp. */
+static unsigned free_register(const struct instruction *decoded) {
+    static const uint8_t candidates[] = {RAX, RCX, RDX, RBX, RSI, RDI};
+    for (unsigned i = 0; i < sizeof candidates; i++)
+        if (!((decoded->reads | decoded->writes) >> candidates[i] & 1))
+            return candidates[i];
+    return RDI; /* cannot be: no instruction with a RIP-relative operand names six registers */
+}
+
+/* insn [rip + d], out of reach → mov scratch, address; insn [scratch]; restore.  All prefixes but the B bits stay. */
+static void emit_out_of_reach(struct builder *builder, const struct source_instruction *at, uint64_t target) {
+    const struct instruction *decoded = &at->decoded;
+    unsigned reg = free_register(decoded);
+    emit_context(OUT, 0x89, reg, SPILL(3));
+    emit_literal(builder, 0x8b, reg, target);
+    uint8_t bytes[15];
+    unsigned count = 0;
+    for (unsigned i = 0; i < decoded->length; i++)
+        if (i < decoded->displacement_offset || i >= decoded->displacement_offset + 4u)
+            bytes[count++] = at->bytes[i];
+    bytes[decoded->modrm_offset] = (uint8_t)((bytes[decoded->modrm_offset] & 0x38) | reg); /* mod 0, rm reg */
+    if (decoded->rex)
+        bytes[decoded->rex_offset] &= (uint8_t)~1;
+    unsigned vex = decoded->opcode_offset - (decoded->vex == 3 ? 2u : 3u);
+    if (decoded->vex == 3 || decoded->vex == 4)
+        bytes[vex] |= 0x20; /* inverted B */
+    emit_bytes(OUT, bytes, count);
+    emit_context(OUT, 0x8b, reg, SPILL(3));
+}
+
+static void emit_copy(struct builder *builder, const struct source_instruction *at) {
+    const struct instruction *decoded = &at->decoded;
+    if (!decoded->rip_relative) {
+        emit_bytes(OUT, at->bytes, decoded->length);
+        return;
+    }
+    uint64_t target = at->address + decoded->length + (int64_t)decoded->displacement;
+    if (decoded->address_size_override)
+        target = (uint32_t)target;
+    int64_t distance = (int64_t)(target - ((uintptr_t)OUT->at + decoded->length));
+    if (!fits32(distance)) {
+        emit_out_of_reach(builder, at, target);
+        return;
+    }
+    uint32_t displacement = (uint32_t)distance;
+    emit_bytes(OUT, at->bytes, decoded->displacement_offset);
+    emit32(OUT, displacement);
+    unsigned done = decoded->displacement_offset + 4u;
+    emit_bytes(OUT, at->bytes + done, decoded->length - done);
+}
+
+/* rsp from anywhere → is it still the region's stack?  From the frame pointer, as epilogues do, it is. */
+static bool stack_needs_check(const struct source_instruction *at) {
+    if (at->decoded.stack != STACK_LOADED)
+        return false;
+    bool from_rbp = at->decoded.memory == MEMORY_NONE && (at->decoded.reads & ~(1u << RSP)) == 1u << RBP;
+    bool lea_rbp = at->decoded.memory == MEMORY_OPERAND && at->decoded.access == ACCESS_NONE &&
+                   at->decoded.base == RBP && at->decoded.index == REG_NONE;
+    return !from_rbp && !lea_rbp;
+}
+
+static void rule_ordinary(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+    emit_undo(builder, index, at);
+    emit_copy(builder, at);
+    if (stack_needs_check(at)) {
+        emit_context_immediate(OUT, offsetof(struct context, argument),
+                               new_slot(builder, at->address + at->decoded.length));
+        emit_service(builder, SERVICE_STACK);
+    }
+}
+
+/* ---- blocks ---- */
+
+static void map_source(struct builder *builder, uintptr_t address) {
+    if (builder->map_count == MAX_INSTRUCTIONS)
+        return;
+    builder->map[builder->map_count++] =
+        (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
+}
+
+static void emit_instruction(struct builder *builder, uint32_t index) {
+    const struct source_instruction *at = &builder->instructions[index];
+    map_source(builder, at->address);
+    switch (at->decoded.flow) {
+    case FLOW_NEXT:
+        rule_ordinary(builder, index, at);
+        break;
+    case FLOW_TRAP: /* raises its signal where it stands; the handler knows the original address */
+        emit_copy(builder, at);
+        break;
+    case FLOW_JUMP:
+        emit_jump(builder, at->decoded.target);
+        break;
+    case FLOW_BRANCH:
+        rule_branch(builder, at);
+        break;
+    case FLOW_LOOP:
+        rule_loop(builder, at);
+        break;
+    case FLOW_CALL:
+        emit_push_return(builder, at->address + at->decoded.length);
+        emit_jump(builder, at->decoded.target);
+        break;
+    case FLOW_CALL_INDIRECT:
+        rule_call_indirect(builder, at);
+        break;
+    case FLOW_JUMP_INDIRECT:
+        rule_jump_indirect(builder, at);
+        break;
+    case FLOW_RETURN:
+        rule_return(builder, at);
+        break;
+    case FLOW_SYSCALL:
+        rule_syscall(builder, at);
+        break;
+    case FLOW_TRANSACTION:
+        rule_transaction(builder, at);
+        break;
+    default:
+        emit_native(builder, at->address, REASON_UNSUPPORTED);
+        break;
+    }
+}
+
+/* a region's entry → checkpoint (arch/x86_64/entry.S: mark_region); the gate from native code comes in behind it */
+static void emit_mark(struct builder *builder, const struct block *block) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    emit_literal(builder, 0x8b, RCX, (uintptr_t)patch_state_of(block->mark));
+    STORE_CONTEXT(OUT, RCX, argument[0]);
+    emit_literal(builder, 0x8b, RCX, (uintptr_t)block->mark);
+    STORE_CONTEXT(OUT, RCX, argument[1]);
+    uint32_t at = emit_resume(builder);
+    LOAD_CONTEXT(OUT, RCX, spill);
+    emit_context_jump(OUT, offsetof(struct context, mark_region));
+    resume_here(builder, at);
+    builder->gate[block - builder->blocks] = emitted(OUT);
+}
+
+void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to) {
+    if (block->wants_entry) {
+        block->entry = emitted(OUT) + 1;
+        emit_entry(builder, block->start, block->flags_live);
+    }
+    block->body = emitted(OUT);
+    if (block->mark)
+        emit_mark(builder, block);
+    for (uint32_t i = 0; i < block->count; i++)
+        emit_instruction(builder, block->first + i);
+    if (block->stop) {
+        map_source(builder, block->next);
+        emit_native(builder, block->next, block->stop);
+        return;
+    }
+    bool is_call = false;
+    if (block->count) {
+        uint8_t flow = builder->instructions[block->first + block->count - 1].decoded.flow;
+        is_call = flow == FLOW_CALL || flow == FLOW_CALL_INDIRECT;
+    }
+    int next = block->next ? builder_block_at(builder, block->next) : -1;
+    bool adjacent = next >= 0 && block->next == falls_to && !builder->blocks[next].wants_entry;
+    if (block->next && !is_call && !adjacent)
+        emit_jump(builder, block->next);
+}
+
+/* ---- cold parts ---- */
+
+void emit_cold(struct builder *builder, struct cold *cold) {
+    cold->at = emitted(OUT);
+    switch (cold->kind) {
+    case COLD_LOG:
+        emit_cold_log(builder, cold);
+        break;
+    case COLD_LINK: /* first time through a link → C finds the code and sets the slot */
+        emit_context_immediate(OUT, offsetof(struct context, argument), cold->slot);
+        emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LINK);
+        emit_context_jump(OUT, offsetof(struct context, run_service));
+        break;
+    case COLD_JUMP:
+        emit_jump_slot(builder, cold->slot);
+        break;
+    }
+}

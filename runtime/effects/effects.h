@@ -1,0 +1,50 @@
+/* System calls of a region: what they write is logged before, what they do is undone if it can be. */
+#ifndef STEMRW_EFFECTS_H
+#define STEMRW_EFFECTS_H
+
+#include "region/context.h"
+
+/* Number and arguments in .registers, .target behind the instruction.  Decides where it goes on: the instruction, past
+ * it (done in its place), or natively.  True: a fault was raised (a fatal signal that the thread sent itself). */
+bool before_syscall(struct context *context);
+
+/* The result is in .registers; resumes at .target's translation. */
+void after_syscall(struct context *context);
+
+/* What the kernel writes for a system call: up to three areas. */
+enum size_kind {
+    SIZE_FIXED,     /* .size bytes */
+    SIZE_ARGUMENT,  /* argument[.with] bytes, times .size */
+    SIZE_POINTED,   /* *(uint32_t *)argument[.with] bytes */
+    SIZE_VECTOR,    /* argument is struct iovec[argument[.with]]: the buffers */
+    SIZE_MESSAGE,   /* argument is struct msghdr: itself, name, control, buffers */
+    SIZE_MESSAGES,  /* … struct mmsghdr[argument[.with]] */
+    SIZE_BITS,      /* argument[.with] bits, rounded up to 8 bytes */
+    SIZE_IOCTL,     /* as the request in argument[.with] encodes; old style requests: 256 */
+};
+
+struct output {
+    uint8_t argument; /* 0 … 5 */
+    uint8_t kind;     /* enum size_kind */
+    uint8_t with;
+    uint16_t size;
+};
+
+enum effect {
+    EFFECT_PURE,         /* nothing outlives it but what it wrote to memory */
+    EFFECT_IRREVERSIBLE, /* seen by others: let through and counted */
+    EFFECT_DESCRIPTOR,   /* result is a new descriptor: closed on rollback */
+    EFFECT_POSITION,     /* moves the file offset of descriptor argument 0: put back on rollback */
+    EFFECT_OWN,          /* handled in syscalls.c */
+};
+
+struct syscall_rule {
+    uint16_t number;
+    uint8_t effect; /* enum effect */
+    uint8_t outputs;
+    struct output output[3];
+};
+
+const struct syscall_rule *syscall_rule(uint64_t number); /* NULL: unknown */
+
+#endif

@@ -1,0 +1,383 @@
+/* System calls that a region makes: log, undo, defer, or give way. */
+#include "arch/x86_64/entry.h"
+#include "arch/x86_64/unistd.h"
+#include "effects/effects.h"
+#include "fault/signals.h"
+#include "region/log.h"
+#include "region/rescue.h"
+#include "region/runtime.h"
+#include "region/serve.h"
+#include "translate/cache.h"
+
+enum {
+    MAP_FIXED = 0x10,
+    MAP_FIXED_NOREPLACE = 0x100000,
+    PROT_EXEC = 4,
+    MADV_DONTNEED = 4,
+    MADV_FREE = 8,
+    CLONE_VM = 0x100,
+    SEEK_CUR = 1,
+    DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
+    REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
+    SYSCALL_BYTES = 2,
+};
+
+static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
+
+static uint64_t argument(const struct context *context, unsigned index) {
+    return context->registers.general[argument_registers[index]];
+}
+
+static uintptr_t instruction_address(const struct context *context) { return context->target - SYSCALL_BYTES; }
+
+static void give_way(struct context *context, enum reason reason) {
+    go_native(context, instruction_address(context), reason);
+}
+
+/* Done in the program's place: go on behind the instruction as after one. */
+static void skip(struct context *context, long result) {
+    context->registers.general[RAX] = (uint64_t)result;
+    context->registers.general[RCX] = context->target;
+    context->registers.general[R11] = context->registers.flags;
+    context->resume = context->after_syscall;
+}
+
+/* The kernel does it, and C looks at the result. */
+static void watch(struct context *context) {
+    context->argument[1] = context->after_syscall;
+    context->after_syscall = (uint64_t)&syscall_done;
+}
+
+/* ---- what the kernel writes ---- */
+
+struct io_vector {
+    uint64_t start, size;
+};
+
+struct message_header {
+    uint64_t name;
+    uint32_t name_size, padding;
+    uint64_t vectors, vector_count;
+    uint64_t control, control_size;
+    uint64_t flags;
+};
+
+static bool log_vectors(struct context *context, uint64_t vectors, uint64_t count) {
+    for (uint64_t i = 0; i < count && i < 1024; i++) {
+        struct io_vector vector;
+        if (safe_copy(&vector, (const void *)(vectors + i * sizeof vector), sizeof vector) < sizeof vector)
+            return true;
+        if (!log_range(context, vector.start, vector.size))
+            return false;
+    }
+    return true;
+}
+
+static bool log_message(struct context *context, uint64_t address) {
+    struct message_header message;
+    if (safe_copy(&message, (const void *)address, sizeof message) < sizeof message)
+        return true;
+    return log_range(context, address, sizeof message) && log_range(context, message.name, message.name_size) &&
+           log_range(context, message.control, message.control_size) &&
+           log_vectors(context, message.vectors, message.vector_count);
+}
+
+static uint64_t ioctl_size(uint64_t request) {
+    uint64_t size = request >> 16 & 0x3fff, direction = request >> 30 & 3;
+    if (direction == 1) /* _IOW: the kernel only reads */
+        return 0;
+    return size ? size : 256;
+}
+
+static bool log_output(struct context *context, const struct output *output) {
+    uint64_t address = argument(context, output->argument), with = argument(context, output->with);
+    uint32_t pointed = 0;
+    if (!address)
+        return true;
+    switch ((enum size_kind)output->kind) {
+    case SIZE_FIXED:
+        return log_range(context, address, output->size);
+    case SIZE_ARGUMENT:
+        return log_range(context, address, with < 1ull << 40 ? with * output->size : 0);
+    case SIZE_POINTED:
+        safe_copy(&pointed, (const void *)with, sizeof pointed);
+        return log_range(context, address, pointed);
+    case SIZE_VECTOR:
+        return log_vectors(context, address, with);
+    case SIZE_MESSAGE:
+        return log_message(context, address);
+    case SIZE_MESSAGES:
+        for (uint64_t i = 0; i < with && i < 1024; i++)
+            if (!log_range(context, address + i * 64, 64) || !log_message(context, address + i * 64))
+                return false;
+        return true;
+    case SIZE_BITS:
+        return log_range(context, address, ((with & 0xffff) + 63) / 64 * 8);
+    case SIZE_IOCTL:
+        return log_range(context, address, ioctl_size(with));
+    }
+    return false;
+}
+
+/* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
+static void save_position(struct context *context) {
+    uint64_t fd = argument(context, 0);
+    long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
+    uint64_t data = (uint64_t)offset;
+    if (offset < 0)
+        context->irreversible++;
+    else
+        log_operation(context, LOG_OFFSET, fd, &data, 1);
+}
+
+static void save_mask(struct context *context) {
+    uint64_t mask;
+    if (os_sigmask(OS_SIG_BLOCK, NULL, &mask) == 0)
+        log_operation(context, LOG_SIGNAL_MASK, mask, NULL, 0);
+}
+
+/* ---- memory ---- */
+
+static bool overlaps_code(uintptr_t start, size_t size) {
+    const struct runtime *runtime = module_runtime();
+    for (uint32_t i = 0; i < runtime->range_count; i++)
+        if (runtime->ranges[i].start < start + size && start < runtime->ranges[i].end)
+            return true;
+    return false;
+}
+
+static bool before_memory(struct context *context, uint64_t number) {
+    uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
+    uint64_t current;
+    switch (number) {
+    case NR_munmap:
+        if (overlaps_code(start, size)) {
+            give_way(context, REASON_UNKNOWN_CODE);
+        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) || !size ||
+                   !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
+            context->irreversible++;
+        } else {
+            context->deferred_bytes += size;
+            skip(context, 0);
+        }
+        return false;
+    case NR_mmap:
+        if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+            if (overlaps_code(start, size) || context->deferred) {
+                give_way(context, REASON_UNKNOWN_CODE);
+                return false;
+            }
+            log_range(context, start, size < REFILL_BYTES ? size : 0);
+            context->irreversible++;
+        }
+        watch(context);
+        return false;
+    case NR_mprotect:
+        if (overlaps_code(start, size))
+            give_way(context, REASON_UNKNOWN_CODE);
+        else
+            context->irreversible++;
+        return false;
+    case NR_mremap:
+        if (size > how) /* shrinks: the tail's contents */
+            log_range(context, start + how, size - how < REFILL_BYTES ? size - how : 0);
+        watch(context);
+        return false;
+    case NR_brk:
+        current = (uint64_t)os_call(NR_brk, 0, 0, 0, 0, 0, 0);
+        if (start && start < current)
+            log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
+        if (start)
+            log_operation(context, LOG_BREAK, current, NULL, 0);
+        return false;
+    case NR_madvise:
+        if (how == MADV_DONTNEED || how == MADV_FREE) {
+            log_range(context, start, size < REFILL_BYTES ? size : 0);
+            context->irreversible += size >= REFILL_BYTES;
+        }
+        return false;
+    default: /* shared memory segments */
+        context->irreversible++;
+        return false;
+    }
+}
+
+static void after_memory(struct context *context, uint64_t number, uint64_t result) {
+    uint64_t data[4];
+    if (result > -4096ull)
+        return;
+    if (number == NR_mmap) {
+        data[0] = argument(context, 1);
+        if (!(argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+            log_operation(context, LOG_UNMAP, result, data, 1);
+    } else {
+        data[0] = argument(context, 0);
+        data[1] = argument(context, 1);
+        data[2] = result;
+        data[3] = argument(context, 2);
+        log_operation(context, LOG_REMAP, 0, data, 4);
+    }
+}
+
+/* ---- signals ---- */
+
+static bool is_fatal_by_default(uint64_t signal) {
+    struct os_sigaction action = {0};
+    if (signal >= 32)
+        return false;
+    if (HANDLED_SIGNALS >> signal & 1)
+        action = module_runtime()->actions[signal];
+    else if (signal != OS_SIGABRT || os_sigaction((int)signal, NULL, &action))
+        return false;
+    return action.handler == OS_SIG_DFL;
+}
+
+/* abort and its kin end in a signal that the thread sends itself. */
+static bool before_kill(struct context *context, uint64_t number) {
+    uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
+    bool me = number == NR_kill    ? (int)argument(context, 0) == os_getpid()
+              : number == NR_tkill ? (int)argument(context, 0) == os_gettid()
+                                   : (int)argument(context, 0) == os_getpid() && (int)argument(context, 1) == os_gettid();
+    if (me && is_fatal_by_default(signal) && ((struct mark *)context->mark)->patch->kind == PATCH_REGION)
+        return raise_fault(context, FAULT_ABORT, instruction_address(context), 0);
+    if (signal)
+        context->irreversible++;
+    return false;
+}
+
+static void before_sigaction(struct context *context) {
+    uint64_t signal = argument(context, 0), wish_at = argument(context, 1), old_at = argument(context, 2);
+    if (old_at)
+        log_range(context, old_at, sizeof(struct os_sigaction));
+    if (signal >= 32 || !(HANDLED_SIGNALS >> signal & 1) || argument(context, 3) != 8) {
+        context->irreversible += wish_at != 0;
+        return;
+    }
+    struct os_sigaction wish, old;
+    if (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish)
+        return; /* the kernel says EFAULT */
+    signals_wish((int)signal, wish_at ? &wish : NULL, &old);
+    if (old_at)
+        safe_copy((void *)old_at, &old, sizeof old);
+    skip(context, 0);
+}
+
+/* Our own signal stack is none in the program's eyes. */
+static void before_sigaltstack(struct context *context) {
+    uint64_t wish_at = argument(context, 0), old_at = argument(context, 1);
+    if (old_at)
+        log_range(context, old_at, sizeof(struct os_stack));
+    if (!context->alternate_ours)
+        return;
+    struct os_stack none = {0, OS_SS_DISABLE, 0, 0};
+    long result = wish_at ? os_sigaltstack((const struct os_stack *)wish_at, NULL) : 0;
+    if (!result && old_at)
+        safe_copy((void *)old_at, &none, sizeof none);
+    if (!result && wish_at)
+        context->alternate_ours = 0;
+    skip(context, result);
+}
+
+/* ---- processes ---- */
+
+static void before_clone(struct context *context, uint64_t number) {
+    uint64_t flags = number == NR_vfork ? CLONE_VM : number == NR_fork ? 0 : argument(context, 0);
+    if (number == NR_clone3 && safe_copy(&flags, (const void *)argument(context, 0), sizeof flags) < sizeof flags)
+        return;
+    if (flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
+        give_way(context, REASON_SHARED_MEMORY_CHILD);
+        return;
+    }
+    context->irreversible++;
+    watch(context);
+}
+
+/* True: a fault was raised. */
+static bool before_own(struct context *context, uint64_t number) {
+    switch (number) {
+    case NR_rt_sigaction:
+        before_sigaction(context);
+        return false;
+    case NR_rt_sigprocmask:
+        if (argument(context, 2))
+            log_range(context, argument(context, 2), 8);
+        if (argument(context, 1))
+            save_mask(context);
+        return false;
+    case NR_sigaltstack:
+        before_sigaltstack(context);
+        return false;
+    case NR_kill:
+    case NR_tkill:
+    case NR_tgkill:
+        return before_kill(context, number);
+    case NR_clone:
+    case NR_clone3:
+    case NR_fork:
+    case NR_vfork:
+        before_clone(context, number);
+        return false;
+    case NR_exit: /* of this thread: its context is free for another */
+        commit_all(context);
+        context->resume = instruction_address(context);
+        context->owner = 0;
+        return false;
+    case NR_execve:
+    case NR_execveat:
+        context->irreversible++;
+        return false;
+    case NR_exit_group:
+        return false;
+    case NR_rt_sigreturn:
+    case NR_arch_prctl:
+        give_way(context, REASON_UNSUPPORTED);
+        return false;
+    default:
+        return before_memory(context, number);
+    }
+}
+
+bool before_syscall(struct context *context) {
+    uint64_t number = context->registers.general[RAX];
+    const struct syscall_rule *rule = syscall_rule(number);
+    if (!rule) {
+        give_way(context, REASON_UNKNOWN_SYSCALL);
+        return false;
+    }
+    for (unsigned i = 0; i < rule->outputs; i++)
+        if (!log_output(context, &rule->output[i])) {
+            give_way(context, REASON_LOG_FULL);
+            return false;
+        }
+    context->argument[0] = number;
+    switch ((enum effect)rule->effect) {
+    case EFFECT_PURE:
+        return false;
+    case EFFECT_IRREVERSIBLE:
+        context->irreversible++;
+        return false;
+    case EFFECT_POSITION:
+        save_position(context);
+        return false;
+    case EFFECT_DESCRIPTOR:
+        watch(context);
+        return false;
+    case EFFECT_OWN:
+        return before_own(context, number);
+    }
+    return false;
+}
+
+void after_syscall(struct context *context) {
+    uint64_t number = context->argument[0], result = context->registers.general[RAX];
+    context->resume = context->argument[1];
+    const struct syscall_rule *rule = syscall_rule(number);
+    if (rule->effect == EFFECT_DESCRIPTOR) {
+        if (result < -4096ull)
+            log_operation(context, LOG_CLOSE, result, NULL, 0);
+    } else if (number == NR_mmap || number == NR_mremap) {
+        after_memory(context, number, result);
+    } else if (result == 0) { /* a forked child */
+        context->thread = os_gettid();
+    }
+}

@@ -1,0 +1,122 @@
+/* One write(2) of one line to a file opened for appending: lines of several processes do not mix. */
+#include "events/events.h"
+
+#include "os/linux.h"
+#include "region/runtime.h"
+
+struct line {
+    char text[512];
+    unsigned length;
+};
+
+static void put(struct line *line, const char *text) {
+    while (*text && line->length < sizeof line->text - 1)
+        line->text[line->length++] = *text++;
+}
+
+static void put_hex(struct line *line, uint64_t value) {
+    put(line, "\"0x");
+    int digits = 1;
+    while (digits < 16 && value >> 4 * digits)
+        digits++;
+    while (digits-- > 0) {
+        char digit[2] = {"0123456789abcdef"[value >> 4 * digits & 15], 0};
+        put(line, digit);
+    }
+    put(line, "\"");
+}
+
+static void put_number(struct line *line, int64_t value, unsigned width) {
+    char digits[24];
+    unsigned count = 0;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do
+        digits[count++] = (char)('0' + rest % 10);
+    while ((rest /= 10) || count < width);
+    if (value < 0)
+        put(line, "-");
+    while (count) {
+        char digit[2] = {digits[--count], 0};
+        put(line, digit);
+    }
+}
+
+/* Names as in documents: the enumerators of fault_class, lower case, '-' for '_'.  Offsets into one string: a table of
+ * pointers would need relocations. */
+static const char *class_name(uint32_t fault_class) {
+    const char *name = "none\0null-dereference\0wild-dereference\0bus\0divide\0illegal-instruction\0trap\0"
+                       "stack-exhaustion\0abort\0return-address\0bad-syscall\0wild-jump\0hang\0";
+    for (; fault_class; fault_class--) {
+        while (*name)
+            name++;
+        name++;
+    }
+    return name;
+}
+
+/* Link-time address within the mapping's file, and whether it is our own module. */
+static uint64_t link_time(uintptr_t pc, bool *own) {
+    uintptr_t link = pc - load_bias();
+    *own = link >= payload_header.text_start && link < payload_header.text_end;
+    if (*own)
+        return link;
+    const struct range *range = range_known(pc);
+    return range ? pc - range->base : pc;
+}
+
+static void append_line(const struct line *line) {
+    const char *path = module_runtime()->events_path;
+    if (!*path)
+        return;
+    int fd = os_open_append(path);
+    if (fd < 0)
+        return;
+    os_write(fd, line->text, line->length);
+    os_close(fd);
+}
+
+void record_recovery(struct context *context, const struct mark *mark, uint64_t log_bytes) {
+    struct state *state = context->state;
+    bool own;
+    struct recovery recovery = {
+        .pc = link_time(context->fault_pc, &own),
+        .region = mark->patch->function,
+        .address = context->fault_address,
+        .returned = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
+        .log_bytes = log_bytes,
+        .fault_class = context->fault_class,
+        .thread = os_gettid(),
+        .irreversible = context->irreversible,
+    };
+    os_realtime(&recovery.seconds, &recovery.nanoseconds);
+    uint64_t number = __atomic_fetch_add(&state->recoveries, 1, __ATOMIC_RELAXED);
+    state->ring[number % RECOVERY_RING] = recovery;
+    __atomic_add_fetch(&mark->patch_state->recoveries, 1, __ATOMIC_RELAXED);
+
+    struct line line = {.length = 0};
+    put(&line, "{\"event\":\"recovery\",\"region\":");
+    put_hex(&line, recovery.region);
+    put(&line, ",\"pc\":");
+    put_hex(&line, recovery.pc);
+    put(&line, own ? ",\"in_region_module\":true" : ",\"in_region_module\":false");
+    put(&line, ",\"class\":\"");
+    put(&line, class_name(recovery.fault_class));
+    put(&line, "\",\"address\":");
+    put_hex(&line, recovery.address);
+    put(&line, ",\"returned\":");
+    put_hex(&line, recovery.returned);
+    put(&line, ",\"log_bytes\":");
+    put_number(&line, (int64_t)log_bytes, 1);
+    put(&line, ",\"irreversible\":");
+    put_number(&line, (int64_t)recovery.irreversible, 1);
+    put(&line, ",\"pid\":");
+    put_number(&line, os_getpid(), 1);
+    put(&line, ",\"tid\":");
+    put_number(&line, recovery.thread, 1);
+    put(&line, ",\"time\":");
+    put_number(&line, recovery.seconds, 1);
+    put(&line, ".");
+    put_number(&line, recovery.nanoseconds, 9);
+    put(&line, "}\n");
+    append_line(&line);
+}

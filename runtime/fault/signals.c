@@ -1,0 +1,124 @@
+/* The handler decides in this order:
+ *
+ *   in safe_copy                        → its recovery label (the probe was the point)
+ *   in the code cache, a region active  → this is the fault we exist for: go on at rescue_entry
+ *   anything else                       → the program's: its own action is installed and the instruction runs again, so
+ *                                         that it gets exactly the delivery, or the core dump, it would have had
+ *
+ * The handler never unwinds or jumps: it edits the context that the kernel restores.
+ */
+#include "fault/signals.h"
+
+#include "arch/x86_64/entry.h"
+#include "arch/x86_64/unistd.h"
+#include "region/context.h"
+#include "region/runtime.h"
+#include "region/serve.h"
+#include "translate/cache.h"
+
+enum {
+    NULL_PAGES = 64 << 10,
+    STACK_REACH = 64 << 10, /* a fault this close to rsp, in memory that is not there, is the end of the stack */
+    SI_KERNEL = 0x80,
+    TRAP_FLAG_BITS = 0x100 | 0x400, /* TF and DF are not for the runtime's C */
+};
+
+static void on_signal(int signal, struct os_siginfo *info, struct os_context *at);
+
+static void install(int signal, struct os_sigaction *previous) {
+    struct os_sigaction action; /* field by field: a constant initialiser with addresses would need relocations */
+    action.handler = (uint64_t)&on_signal;
+    action.flags = OS_SA_SIGINFO | OS_SA_ONSTACK | OS_SA_RESTORER;
+    action.restorer = (uint64_t)&signal_return;
+    action.mask = 0;
+    os_sigaction(signal, &action, previous);
+}
+
+void signals_install(void) {
+    struct runtime *runtime = module_runtime();
+    for (int signal = 1; signal < 32; signal++)
+        if (HANDLED_SIGNALS >> signal & 1)
+            install(signal, &runtime->actions[signal]);
+    runtime->handled = HANDLED_SIGNALS;
+}
+
+void signals_reclaim(void) {
+    struct state *state = module_state();
+    uint32_t lent = __atomic_exchange_n(&state->handlers_lent, 0, __ATOMIC_ACQ_REL);
+    for (int signal = 1; signal < 32; signal++)
+        if (lent >> signal & 1)
+            install(signal, &module_runtime()->actions[signal]);
+}
+
+void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
+    struct os_sigaction *action = &module_runtime()->actions[signal];
+    if (old)
+        *old = *action;
+    if (wish)
+        *action = *wish;
+}
+
+/* Sent by somebody (kill, raise, sigqueue), rather than by an instruction. */
+static bool was_sent(const struct os_siginfo *info) { return info->code <= 0; }
+
+static void lend(int signal, struct os_siginfo *info) {
+    struct os_sigaction wish = module_runtime()->actions[signal];
+    wish.flags |= wish.restorer ? OS_SA_RESTORER : 0;
+    os_sigaction(signal, &wish, NULL);
+    __atomic_or_fetch(&module_state()->handlers_lent, 1u << signal, __ATOMIC_ACQ_REL);
+    /* A trap is reported behind its instruction, and a signal that was sent has none: neither comes again by itself. */
+    if (was_sent(info) || signal == OS_SIGTRAP || signal == OS_SIGSYS)
+        os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0);
+}
+
+static enum fault_class classify(int signal, const struct os_siginfo *info, const struct os_context *at) {
+    switch (signal) {
+    case OS_SIGFPE:
+        return FAULT_DIVIDE;
+    case OS_SIGILL:
+        return FAULT_ILLEGAL_INSTRUCTION;
+    case OS_SIGTRAP:
+        return FAULT_TRAP;
+    case OS_SIGSYS:
+        return FAULT_BAD_SYSCALL;
+    case OS_SIGBUS:
+        return FAULT_BUS;
+    default:
+        break;
+    }
+    if (info->code == SI_KERNEL) /* general protection: non-canonical, or a misaligned vector */
+        return FAULT_WILD_DEREFERENCE;
+    if (info->address < NULL_PAGES)
+        return FAULT_NULL_DEREFERENCE;
+    if (info->address + STACK_REACH >= at->rsp && info->address < at->rsp + OS_PAGE)
+        return FAULT_STACK_EXHAUSTION;
+    return FAULT_WILD_DEREFERENCE;
+}
+
+/* A fault while emulating a function without checkpoint (PATCH_OBSERVE): the program's own, at its own place. */
+static bool can_rescue(const struct context *context) {
+    return ((const struct mark *)context->mark)->patch->kind == PATCH_REGION;
+}
+
+static void on_signal(int signal, struct os_siginfo *info, struct os_context *at) {
+    if (at->rip >= (uint64_t)&safe_copy_begin && at->rip < (uint64_t)&safe_copy_end) {
+        at->rip = (uint64_t)&safe_copy_fault;
+        return;
+    }
+    struct context *context = context_current(module_state());
+    uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
+    if (!context || !context->depth || was_sent(info) || !cache_contains(pc)) {
+        lend(signal, info);
+        return;
+    }
+    if (!can_rescue(context)) {
+        commit_all(context);
+        at->rip = cache_source_of(pc);
+        return; /* it faults once more there, outside of any region */
+    }
+    context->fault_class = classify(signal, info, at);
+    context->fault_pc = cache_source_of(pc);
+    context->fault_address = signal == OS_SIGSEGV || signal == OS_SIGBUS ? info->address : context->fault_pc;
+    at->eflags &= ~(uint64_t)TRAP_FLAG_BITS;
+    at->rip = (uint64_t)&rescue_entry;
+}

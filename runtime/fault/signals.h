@@ -1,0 +1,20 @@
+/* Hardware traps: our handlers, the program's wishes, and who gets what. */
+#ifndef STEMRW_SIGNALS_H
+#define STEMRW_SIGNALS_H
+
+#include <stdbool.h>
+
+#include "os/linux.h"
+
+#define HANDLED_SIGNALS                                                                                                \
+    (1u << OS_SIGSEGV | 1u << OS_SIGBUS | 1u << OS_SIGFPE | 1u << OS_SIGILL | 1u << OS_SIGTRAP | 1u << OS_SIGSYS)
+
+void signals_install(void);
+
+/* Take back the signals that were lent to the program's own action for one delivery. */
+void signals_reclaim(void);
+
+/* The program's rt_sigaction for a signal that we handle: note its wish, tell it what it wished before. */
+void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigaction *old);
+
+#endif

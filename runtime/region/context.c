@@ -1,0 +1,133 @@
+/* Thread contexts: made at a thread's first region entry, reused when their thread is gone. */
+#include "region/context.h"
+
+#include "arch/x86_64/entry.h"
+#include "os/linux.h"
+#include "region/log.h"
+#include "region/runtime.h"
+
+static inline uint64_t fs_base(void) {
+    uint64_t base;
+    __asm__ volatile("rdfsbase %0" : "=r"(base));
+    return base;
+}
+
+static inline void set_gs_base(uint64_t base) { __asm__ volatile("wrgsbase %0" ::"r"(base)); }
+
+void degrade(struct state *state, const struct patch *patch, enum reason reason) {
+    __atomic_add_fetch(&state->degradations, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&state->reasons[reason], 1, __ATOMIC_RELAXED);
+    if (patch)
+        __atomic_add_fetch(&patch_state_of(patch)->degradations, 1, __ATOMIC_RELAXED);
+}
+
+/* A signal stack, where the thread has none: stack exhaustion could not be handled otherwise. */
+static void provide_signal_stack(struct context *context) {
+    struct os_stack now;
+    if (os_sigaltstack(NULL, &now) || !(now.flags & OS_SS_DISABLE))
+        return;
+    struct os_stack ours = {(uint64_t)context + ALTERNATE_OFFSET, 0, 0, ALTERNATE_BYTES};
+    context->alternate_ours = os_sigaltstack(&ours, NULL) == 0;
+}
+
+static void fill_table(struct context *context) {
+    uint64_t *table = (uint64_t *)((char *)context + TABLE_OFFSET);
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+        table[i] = (uint64_t)&miss;
+}
+
+static void adopt(struct context *context, struct state *state, uint64_t owner) {
+    context->state = state;
+    context->self = (uint64_t)context;
+    context->owner = owner;
+    context->thread = os_gettid();
+    context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
+    context->mark = context->marks_start;
+    context->log = context->log_start;
+    context->in_handler = 0;
+    context->stack_top = (uint64_t)context + STACK_TOP_OFFSET;
+    context->run_service = (uint64_t)&run_service;
+    context->leave = (uint64_t)&leave;
+    context->miss = (uint64_t)&miss;
+    context->mark_region = (uint64_t)&mark_region;
+    provide_signal_stack(context);
+}
+
+/* First use of a slot: tables, log and marks are mapped now and kept for later owners. */
+static bool furnish(struct context *context) {
+    char *slot = (char *)context;
+    if (!os_protect(slot, STACK_OFFSET - OS_PAGE, OS_READ | OS_WRITE) ||
+        !os_protect(slot + STACK_OFFSET, CONTEXT_USED - STACK_OFFSET, OS_READ | OS_WRITE))
+        return false;
+    if (context->log_start)
+        return true;
+    size_t marks = (size_t)MARK_SLOTS * MARK_BYTES;
+    char *start = NULL;
+    while (!start && marks >= 64 * MARK_BYTES)
+        if (!(start = os_map(0, marks, OS_READ | OS_WRITE, false)))
+            marks /= 4;
+    if (!start)
+        return false;
+    context->marks_start = (uint64_t)start;
+    context->mark_last = (uint64_t)start + marks - MARK_BYTES;
+    context->epoch = 1ull << EPOCH_SHIFT;
+    if (!log_create(context))
+        return false;
+    fill_table(context);
+    return true;
+}
+
+static struct context *slot_at(const struct state *state, uint64_t index) {
+    return (struct context *)(state->contexts + index * CONTEXT_BYTES);
+}
+
+/* The slot of this thread control block, a free one, or one whose thread is gone; claimed by a compare-and-swap. */
+static struct context *claim(struct state *state, uint64_t owner) {
+    uint64_t slots = state->contexts_size / CONTEXT_BYTES, used = state->contexts_used;
+    for (uint64_t i = 0; i < used; i++)
+        if (slot_at(state, i)->owner == owner)
+            return slot_at(state, i); /* ours, or of a dead thread whose control block we have inherited */
+    for (uint64_t i = 0; i < used; i++) {
+        struct context *context = slot_at(state, i);
+        uint64_t previous = context->owner;
+        if ((previous == 0 || !os_thread_alive(context->thread)) &&
+            __atomic_compare_exchange_n(&context->owner, &previous, owner, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return context;
+    }
+    while (used < slots) {
+        if (!__atomic_compare_exchange_n(&state->contexts_used, &used, used + 1, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_RELAXED))
+            continue;
+        return furnish(slot_at(state, used)) ? slot_at(state, used) : NULL;
+    }
+    return NULL;
+}
+
+struct context *context_current(const struct state *state) {
+    uint64_t base;
+    if (state->status != STATUS_READY)
+        return NULL;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    if (base - state->contexts >= state->contexts_size)
+        return NULL;
+    struct context *context = (struct context *)base;
+    return context->owner == fs_base() ? context : NULL;
+}
+
+struct context *context_acquire(struct state *state, const struct patch *patch) {
+    uint64_t base, owner = fs_base();
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    if (base && base - state->contexts >= state->contexts_size) {
+        degrade(state, patch, REASON_FOREIGN_GS);
+        return NULL;
+    }
+    struct context *context = claim(state, owner);
+    if (!context) {
+        degrade(state, patch, REASON_TOO_MANY_THREADS);
+        return NULL;
+    }
+    if (context->owner != owner || context->thread != os_gettid() || !context->self) /* not mine yet, or a dead twin's */
+        adopt(context, state, owner);
+    set_gs_base((uint64_t)context);
+    return context;
+}

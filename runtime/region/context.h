@@ -1,0 +1,147 @@
+/* What one thread needs while it runs in a region.
+ *
+ * A context is one slot of an arena that is reserved at start; the gs base points to it while (and after) the thread
+ * runs regions, so translated code reaches every field as gs:[offset].  A gs base can be inherited by a new thread or a
+ * vfork child: `owner` (the fs base) and `thread` say whose context it is.
+ *
+ *     +0          struct context
+ *     +FILTER     first-write filter        uint64_t[FILTER_ENTRIES]
+ *     +TABLE      indirect branch lookup    uint64_t[TABLE_ENTRIES], by the low 16 bits of the target
+ *     +STACK      private stack of the runtime's C code
+ *     +ALTERNATE  signal stack, used only where the thread has none of its own
+ */
+#ifndef STEMRW_CONTEXT_H
+#define STEMRW_CONTEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "include/abi.h"
+#include "include/state.h"
+
+enum {
+    CONTEXT_BYTES = 1 << 20,
+    CONTEXT_SLOTS = 128,
+    FILTER_ENTRIES = 4096,
+    FILTER_OFFSET = 0x2000,
+    TABLE_ENTRIES = 65536,
+    TABLE_OFFSET = 0x10000,
+    STACK_OFFSET = 0x91000, /* a guard page lies below */
+    STACK_TOP_OFFSET = 0xc0000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
+    ALTERNATE_OFFSET = 0xc1000,
+    ALTERNATE_BYTES = 0x20000,
+    CONTEXT_USED = 0xe1000,
+};
+
+enum {
+    PATCH_TO_STATE_SHIFT = 1,      /* struct patch is twice as large as struct patch_state */
+    GLIBC_MULTIPLE_THREADS = 0x18, /* tcbhead_t.multiple_threads, from the fs base */
+    LOG_KEEP_BYTES = 1 << 20,      /* a longer log is given back to the system at commit */
+};
+_Static_assert(sizeof(struct patch) == sizeof(struct patch_state) << PATCH_TO_STATE_SHIFT, "the tables run in step");
+
+#define LOG_SEGMENT (1u << 16) /* in argument[1] of SERVICE_LOG: the address counts from the fs base */
+
+enum {
+    GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */
+    GRANULE_BYTES = 1 << GRANULE_SHIFT,
+    OVERHANG_BYTES = 64, /* longest single store: one that begins in the granule may end this far behind it */
+    EPOCH_SHIFT = 38,    /* a tag is granule number (47 - 9 bits) | epoch << EPOCH_SHIFT */
+};
+
+/* A checkpoint: the state to which a rescue returns.  Made by mark_region in arch/x86_64/entry.S. */
+struct mark {
+    uint64_t rsp; /* where the return address lies */
+    uint64_t return_address;
+    uint64_t rbx, rbp, r12, r13, r14, r15;
+    uint64_t log; /* position in the log */
+    const struct patch *patch;
+    uint32_t mxcsr;
+    uint16_t x87_control;
+    uint16_t padding;
+    struct patch_state *patch_state;
+    uint64_t effects_irreversible; /* context.irreversible at entry */
+    uint64_t reserved[3];
+};
+enum { MARK_BYTES = 128, MARK_SLOTS = 1 << 17 };
+_Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
+
+struct registers { /* in encoding order; the program's, while C runs */
+    uint64_t general[16];
+    uint64_t flags;
+};
+
+struct context {
+    uint64_t self;
+    uint64_t owner;    /* fs base of the thread */
+    uint64_t depth;    /* marks */
+    uint64_t mark_rsp; /* of the innermost mark; 0 without one: then every indirect branch leaves the cache */
+    uint64_t mark;     /* struct mark *, the innermost; marks[0] is never used */
+    uint64_t mark_last; /* no further mark behind this one */
+    uint64_t epoch;     /* in tag position */
+    uint64_t log;       /* next free byte */
+    uint64_t threads;   /* glibc's multiple_threads word as last seen; entry compares */
+    uint64_t spill[4];  /* registers saved by translated code; each slow path has its own */
+    uint64_t target;    /* where an indirect branch wants to go */
+    uint64_t resume;    /* where the runtime returns to: code cache, or native */
+    uint64_t argument[2];
+    uint64_t service;   /* which C function a stub wants: enum service */
+    uint64_t after_syscall;
+    uint64_t stack_top;
+    uint32_t rescue_mxcsr; /* loaded by rescue_entry */
+    uint16_t rescue_x87;
+    uint16_t padding;
+    uint64_t rescue_double;
+    uint64_t run_service; /* stub addresses, reached as jmp gs:[…] from anywhere in the cache */
+    uint64_t leave;
+    uint64_t miss;
+    uint64_t mark_region;
+    uint64_t log_start;
+    uint64_t deferred; /* operations in the log that wait for the commit */
+    struct registers registers;
+
+    /* From here on only C looks. */
+    struct state *state;
+    uint64_t filter_epoch; /* epoch to use when single-threaded */
+    uint64_t log_end;
+    uint64_t marks_start;
+    uint64_t deferred_bytes;
+    uint64_t irreversible; /* system calls since the outermost entry that could not be undone */
+    uint64_t log_peak;
+    int32_t thread; /* kernel thread id */
+    uint32_t exact; /* other threads may be alive: log exactly the bytes written */
+    uint32_t mask_saved;
+    uint32_t in_handler;
+    uint32_t alternate_ours;
+    uint32_t fault_class;
+    uint64_t fault_pc;
+    uint64_t fault_address;
+};
+
+_Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
+
+/* Requests of translated code to C, run on the private stack with every register saved in .registers. */
+enum service {
+    SERVICE_DISPATCH,   /* indirect branch missed the table: .target */
+    SERVICE_LINK,       /* direct branch to a block that is not linked yet: .target, slot in .argument[0] */
+    SERVICE_LOG,        /* a store the filter did not know: address .argument[0], bytes .argument[1] */
+    SERVICE_LOG_OTHER,  /* a store of unusual form: instruction address .argument[0] */
+    SERVICE_SYSCALL,    /* before a system call; .target: address behind it */
+    SERVICE_SYSCALL_DONE,
+    SERVICE_NATIVE,     /* give up emulation here: .target, reason in .argument[0] */
+    SERVICE_STACK,      /* rsp was loaded with something: is it still ours? .target: next instruction */
+    SERVICE_COMMIT,     /* the outermost region is left and something waited for that: .target */
+    SERVICE_EPOCH,      /* epochs are used up */
+    SERVICE_ENTER,      /* outermost entry of a region that has no translation yet: .target, patch in .argument[0] */
+    SERVICE_COUNT,
+};
+
+/* The context of the calling thread, made if need be and put into its gs base; NULL: run natively (counted). */
+struct context *context_acquire(struct state *state, const struct patch *patch);
+
+/* The one in the gs base, if it is this thread's; NULL otherwise. */
+struct context *context_current(const struct state *state);
+
+void degrade(struct state *state, const struct patch *patch, enum reason reason);
+
+#endif

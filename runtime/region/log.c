@@ -1,0 +1,154 @@
+#include "region/log.h"
+
+#include "arch/x86_64/unistd.h"
+#include "os/linux.h"
+
+enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, SEEK_SET = 0, MREMAP_MAYMOVE_FIXED = 3 };
+#define WIDE_BYTES (WIDE_ENTRIES * sizeof(uint64_t))
+#define LOG_LARGEST (1ul << 30)
+#define LOG_LEAST (1ul << 20)
+
+struct trailer {
+    uint64_t operand;
+    uint64_t size; /* | kind << KIND_SHIFT */
+};
+
+/* The second, larger filter lies in front of the log. */
+static uint64_t *wide(const struct context *context) { return (uint64_t *)(context->log_start - WIDE_BYTES); }
+static uint64_t *narrow(struct context *context) { return (uint64_t *)((char *)context + FILTER_OFFSET); }
+
+bool log_create(struct context *context) {
+    for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {
+        char *start = os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false);
+        if (!start)
+            continue;
+        context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
+        context->log_end = (uint64_t)start + WIDE_BYTES + size;
+        return true;
+    }
+    return false;
+}
+
+static bool append(struct context *context, enum log_kind kind, uint64_t operand, const void *data, size_t size) {
+    size_t padded = (size + 7) & ~(size_t)7;
+    if (context->log + padded + sizeof(struct trailer) > context->log_end)
+        return false;
+    size_t copied = safe_copy((void *)context->log, data, size);
+    if (kind == LOG_BYTES && copied == 0)
+        return true; /* not mapped: the access itself will fault */
+    padded = (copied + 7) & ~(size_t)7;
+    *(struct trailer *)(context->log + padded) = (struct trailer){operand, copied | (uint64_t)kind << KIND_SHIFT};
+    context->log += padded + sizeof(struct trailer);
+    if (context->log - context->log_start > context->log_peak)
+        context->log_peak = context->log - context->log_start;
+    return true;
+}
+
+bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words) {
+    if (kind == LOG_DEFERRED_UNMAP)
+        context->deferred++;
+    return append(context, kind, operand, data, words * sizeof *data);
+}
+
+static bool log_granule(struct context *context, uint64_t granule) {
+    uint64_t tag = granule | context->epoch;
+    uint64_t *near = &narrow(context)[granule & (FILTER_ENTRIES - 1)];
+    uint64_t *far = &wide(context)[(granule * 0x9e3779b97f4a7c15ull) >> 48 & (WIDE_ENTRIES - 1)];
+    if (*near != tag && *far != tag) {
+        uintptr_t start = granule << GRANULE_SHIFT;
+        if (!append(context, LOG_BYTES, start, (const void *)start, GRANULE_BYTES + OVERHANG_BYTES))
+            return false;
+        *far = tag;
+    }
+    *near = tag;
+    return true;
+}
+
+bool log_range(struct context *context, uintptr_t address, size_t size) {
+    if (!size)
+        return true;
+    if (context->exact)
+        return append(context, LOG_BYTES, address, (const void *)address, size);
+    uint64_t last = (address + size - 1) >> GRANULE_SHIFT;
+    for (uint64_t granule = address >> GRANULE_SHIFT; granule <= last; granule++)
+        if (!log_granule(context, granule))
+            return false;
+    return true;
+}
+
+void log_new_epoch(struct context *context) {
+    context->epoch += 1ull << EPOCH_SHIFT;
+    if (context->epoch >= 1ull << EPOCH_SHIFT)
+        return;
+    for (unsigned i = 0; i < FILTER_ENTRIES; i++) /* wrapped */
+        narrow(context)[i] = 0;
+    for (unsigned i = 0; i < WIDE_ENTRIES; i++)
+        wide(context)[i] = 0;
+    context->epoch = 1ull << EPOCH_SHIFT;
+}
+
+static void undo(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t size) {
+    switch (kind) {
+    case LOG_BYTES:
+        safe_copy((void *)operand, data, size);
+        break;
+    case LOG_UNMAP:
+        os_unmap((void *)operand, data[0]);
+        break;
+    case LOG_CLOSE:
+        os_close((int)operand);
+        break;
+    case LOG_OFFSET:
+        os_call(NR_lseek, (long)operand, (long)data[0], SEEK_SET, 0, 0, 0);
+        break;
+    case LOG_SIGNAL_MASK:
+        os_sigmask(OS_SIG_SETMASK, &operand, NULL);
+        break;
+    case LOG_BREAK:
+        os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
+        break;
+    case LOG_REMAP:
+        os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
+        break;
+    case LOG_DEFERRED_UNMAP:
+        context->deferred--;
+        context->deferred_bytes -= data[0];
+        break;
+    }
+}
+
+void log_rollback(struct context *context, uint64_t to) {
+    while (context->log > to) {
+        const struct trailer *trailer = (const struct trailer *)(context->log - sizeof *trailer);
+        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
+        const uint64_t *data = (const uint64_t *)((uintptr_t)trailer - ((size + 7) & ~(size_t)7));
+        context->log = (uint64_t)data;
+        undo(context, (enum log_kind)(trailer->size >> KIND_SHIFT), trailer->operand, data, size);
+    }
+    log_new_epoch(context);
+}
+
+static void run_deferred(struct context *context) {
+    for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
+        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
+        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
+        at = (uint64_t)trailer - ((size + 7) & ~(size_t)7);
+        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
+            continue;
+        os_unmap((void *)trailer->operand, *(const uint64_t *)at);
+        context->deferred--;
+    }
+    context->deferred = context->deferred_bytes = 0;
+}
+
+void log_commit(struct context *context) {
+    if (context->deferred)
+        run_deferred(context);
+    if (context->log_peak > context->state->log_peak)
+        context->state->log_peak = context->log_peak;
+    uint64_t used = context->log - context->log_start;
+    if (used > LOG_KEEP_BYTES)
+        os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
+    context->log = context->log_start;
+    context->irreversible = 0;
+}

@@ -1,0 +1,44 @@
+/* The undo log of a thread: what memory held, and which operations must be reversed, since the innermost mark.
+ *
+ * Records are read backwards, so each ends with its description:
+ *
+ *     data, padded to 8 bytes │ address or operand │ size | kind << 56
+ *
+ * Alone in its process a thread logs granules (GRANULE_BYTES and an overhang for stores that begin in one and end in the
+ * next), each once per mark: the filter that translated code asks knows the recent ones, a larger one behind it the
+ * others.  With other threads alive exactly the bytes about to be written are logged, each time: restoring more would
+ * revert a neighbour's work.
+ */
+#ifndef STEMRW_LOG_H
+#define STEMRW_LOG_H
+
+#include "region/context.h"
+
+enum log_kind {
+    LOG_BYTES = 0,    /* memory: restore */
+    LOG_UNMAP,        /* mmap of (address, size): unmap it */
+    LOG_CLOSE,        /* a descriptor (address) that came to be: close it */
+    LOG_OFFSET,       /* file offset of descriptor (address) was (data) */
+    LOG_SIGNAL_MASK,  /* was (address) */
+    LOG_BREAK,        /* program break was (address) */
+    LOG_REMAP,        /* mremap: data = old address, old size, new address, new size */
+    LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
+};
+
+/* Reserve the log; false: no memory at all. */
+bool log_create(struct context *context);
+
+/* Before `size` bytes at `address` change.  False: the log is full. */
+bool log_range(struct context *context, uintptr_t address, size_t size);
+bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
+
+/* Undo everything back to position `to`; or make it final. */
+void log_rollback(struct context *context, uint64_t to);
+void log_commit(struct context *context);
+
+/* Forget what the filter knows: after a rollback, and when it begins to matter that other threads exist. */
+void log_new_epoch(struct context *context);
+
+size_t safe_copy(void *to, const void *from, size_t size); /* bytes copied until the first that faults */
+
+#endif

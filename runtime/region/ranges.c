@@ -1,0 +1,122 @@
+/* Which addresses hold code, from /proc/self/maps: read at start, before the program can lock itself in, and again when
+ * control goes to an address that is in none of the mappings known. */
+#include "region/runtime.h"
+
+struct reader {
+    int fd;
+    uint8_t *buffer;
+    size_t at, filled;
+};
+
+static int next_byte(struct reader *reader) {
+    if (reader->at == reader->filled) {
+        long count = os_read(reader->fd, reader->buffer, sizeof module_runtime()->scratch);
+        if (count <= 0)
+            return -1;
+        reader->at = 0;
+        reader->filled = (size_t)count;
+    }
+    return reader->buffer[reader->at++];
+}
+
+static uint64_t read_hex(struct reader *reader, int *stop) {
+    uint64_t value = 0;
+    for (;;) {
+        int c = *stop = next_byte(reader);
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return value;
+        value = value << 4 | (uint64_t)digit;
+    }
+}
+
+struct map_line {
+    uint64_t start, end, offset, device, inode;
+    char permissions[4];
+    bool named; /* has a file's path, or is the vDSO */
+};
+
+/* start-end rwxp offset major:minor inode    path */
+static bool read_line(struct reader *reader, struct map_line *line) {
+    int c;
+    line->start = read_hex(reader, &c);
+    if (c != '-')
+        return false;
+    line->end = read_hex(reader, &c);
+    for (int i = 0; i < 4; i++)
+        line->permissions[i] = (char)next_byte(reader);
+    next_byte(reader);
+    line->offset = read_hex(reader, &c);
+    line->device = read_hex(reader, &c) << 32;
+    line->device |= read_hex(reader, &c);
+    line->inode = 0;
+    while ((c = next_byte(reader)) >= '0' && c <= '9')
+        line->inode = line->inode * 10 + (uint64_t)(c - '0');
+    while (c == ' ')
+        c = next_byte(reader);
+    line->named = line->inode != 0;
+    static const char vdso[] = "[vdso]";
+    unsigned matched = 0;
+    for (; c != '\n' && c >= 0; c = next_byte(reader))
+        matched = matched < 6 && c == vdso[matched] ? matched + 1 : 99;
+    line->named |= matched == 6;
+    return true;
+}
+
+static void add_range(struct runtime *runtime, const struct map_line *line, uintptr_t base) {
+    if (runtime->range_count == MAX_RANGES)
+        return;
+    uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
+    runtime->ranges[runtime->range_count++] = (struct range){line->start, line->end, base, flags, 0};
+}
+
+static void read_ranges(struct runtime *runtime) {
+    struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
+    runtime->proc_missing = reader.fd < 0;
+    if (reader.fd < 0)
+        return;
+    runtime->range_count = 0;
+    struct map_line line;
+    uint64_t device = 0, inode = 0;
+    uintptr_t base = 0;
+    while (read_line(&reader, &line)) {
+        if (line.inode != inode || line.device != device || line.offset == 0)
+            base = line.start;
+        inode = line.inode;
+        device = line.device;
+        if (line.permissions[2] == 'x' && line.permissions[0] == 'r')
+            add_range(runtime, &line, base);
+    }
+    os_close(reader.fd);
+}
+
+const struct range *range_known(uintptr_t address) {
+    const struct runtime *runtime = module_runtime();
+    for (uint32_t low = 0, high = runtime->range_count; low < high;) {
+        uint32_t middle = (low + high) / 2;
+        const struct range *range = &runtime->ranges[middle];
+        if (address < range->start)
+            high = middle;
+        else if (address >= range->end)
+            low = middle + 1;
+        else
+            return range;
+    }
+    return NULL;
+}
+
+const struct range *range_of(uintptr_t address) {
+    const struct range *range = range_known(address);
+    if (!range) {
+        read_ranges(module_runtime());
+        range = range_known(address);
+    }
+    return range;
+}
+
+void ranges_forget(uintptr_t start, size_t size) {
+    struct runtime *runtime = module_runtime();
+    for (uint32_t i = 0; i < runtime->range_count; i++)
+        if (runtime->ranges[i].start < start + size && start < runtime->ranges[i].end)
+            runtime->range_count = 0; /* read again when next needed */
+}

@@ -1,0 +1,57 @@
+#include "region/rescue.h"
+
+#include "events/events.h"
+#include "region/log.h"
+#include "region/runtime.h"
+#include "region/serve.h"
+
+/* The checkpoint to go back to: the innermost; for stack exhaustion the outermost of the same region, since each
+ * level of the recursion that is left would only run into the end of the stack again. */
+static struct mark *choose(const struct context *context) {
+    struct mark *innermost = (struct mark *)context->mark;
+    if (context->fault_class != FAULT_STACK_EXHAUSTION)
+        return innermost;
+    struct mark *mark = (struct mark *)context->marks_start + 1;
+    while (mark->patch != innermost->patch)
+        mark++;
+    return mark;
+}
+
+static void restore_registers(struct context *context, const struct mark *mark) {
+    uint64_t *general = context->registers.general;
+    for (unsigned i = 0; i < 16; i++)
+        general[i] = 0;
+    general[RAX] = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value;
+    general[RBX] = mark->rbx;
+    general[RBP] = mark->rbp;
+    general[R12] = mark->r12;
+    general[R13] = mark->r13;
+    general[R14] = mark->r14;
+    general[R15] = mark->r15;
+    general[RSP] = mark->rsp + 8;
+    context->registers.flags = 0x202;
+    context->rescue_mxcsr = mark->mxcsr;
+    context->rescue_x87 = mark->x87_control;
+    context->rescue_double = mark->patch->return_kind == RETURN_DOUBLE ? mark->patch->return_value : 0;
+}
+
+void rescue(struct context *context) {
+    const struct mark *mark = choose(context);
+    const uint64_t log_bytes = context->log - mark->log;
+    const uintptr_t return_address = mark->return_address;
+    restore_registers(context, mark);
+    log_rollback(context, mark->log);
+    context->mark = (uint64_t)(mark - 1);
+    context->depth = (uint64_t)(mark - 1 - (struct mark *)context->marks_start);
+    context->mark_rsp = context->depth ? (mark - 1)->rsp : 0;
+    record_recovery(context, mark, log_bytes);
+    go_to(context, return_address);
+}
+
+bool raise_fault(struct context *context, enum fault_class fault_class, uintptr_t pc, uintptr_t address) {
+    context->fault_class = fault_class;
+    context->fault_pc = pc;
+    context->fault_address = address;
+    rescue(context);
+    return true;
+}

@@ -1,0 +1,229 @@
+/* Getting ready: once per process, at the program's start or at the first region entry. */
+#include "region/runtime.h"
+
+#include "arch/x86_64/entry.h"
+#include "arch/x86_64/unistd.h"
+#include "fault/signals.h"
+#include "region/context.h"
+#include "translate/cache.h"
+
+enum { AT_NULL = 0, AT_SECURE = 23, AT_HWCAP2 = 26, HWCAP2_FSGSBASE = 2, PR_GET_AUXV = 0x41555856 };
+enum { ARCH_SHSTK_STATUS = 0x5005 };
+
+struct facts { /* what the auxiliary vector says */
+    bool secure, fsgsbase, known;
+};
+
+static void read_auxiliary(const uint64_t *pairs, size_t count, struct facts *facts) {
+    facts->known = true;
+    for (size_t i = 0; i + 1 < count && pairs[i] != AT_NULL; i += 2) {
+        if (pairs[i] == AT_SECURE)
+            facts->secure = pairs[i + 1] != 0;
+        if (pairs[i] == AT_HWCAP2)
+            facts->fsgsbase = pairs[i + 1] & HWCAP2_FSGSBASE;
+    }
+}
+
+/* Without the start gate's stack: from the kernel, or from /proc. */
+static void find_auxiliary(struct facts *facts) {
+    uint64_t pairs[128];
+    long bytes = os_call(NR_prctl, PR_GET_AUXV, (long)pairs, sizeof pairs, 0, 0, 0);
+    if (bytes <= 0) {
+        int fd = os_open_read("/proc/self/auxv");
+        bytes = fd < 0 ? 0 : os_read(fd, pairs, sizeof pairs);
+        if (fd >= 0)
+            os_close(fd);
+    }
+    if (bytes > 0)
+        read_auxiliary(pairs, (size_t)bytes / 8, facts);
+    else
+        facts->secure = true;
+}
+
+static bool starts_with(const char *text, const char *prefix) {
+    while (*prefix)
+        if (*text++ != *prefix++)
+            return false;
+    return true;
+}
+
+/* An absolute copy: the program may change its directory and its environment. */
+static void set_events_path(struct runtime *runtime, const char *path) {
+    size_t length = 0;
+    if (*path != '/' && *path) {
+        long count = os_getcwd(runtime->events_path, sizeof runtime->events_path);
+        if (count <= 0)
+            return;
+        length = (size_t)count - 1;
+        runtime->events_path[length++] = '/';
+    }
+    while (*path && length < sizeof runtime->events_path - 1)
+        runtime->events_path[length++] = *path++;
+    runtime->events_path[*path ? 0 : length] = 0; /* too long: none rather than another file */
+}
+
+static void read_environment(struct runtime *runtime, const uint64_t *environment) {
+    static const char name[] = "STEMRW_EVENTS=";
+    if (payload_header.events_path)
+        set_events_path(runtime, (const char *)&payload_header + payload_header.events_path);
+    if (!environment || runtime->secure)
+        return;
+    for (; *environment; environment++)
+        if (starts_with((const char *)*environment, name))
+            set_events_path(runtime, (const char *)*environment + sizeof name - 1);
+}
+
+static bool shadow_stack_active(void) {
+    uint64_t features = 0;
+    return os_call(NR_arch_prctl, ARCH_SHSTK_STATUS, (long)&features, 0, 0, 0, 0) == 0 && features & 1;
+}
+
+static uint64_t xsave_bytes(void) {
+    uint32_t a = 0, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    if (a < 13)
+        return 512;
+    a = 13;
+    c = 0;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return c ? c : 4096; /* for all features that the processor has */
+}
+
+static enum reason prepare(const uint64_t *environment) {
+    struct state *state = module_state();
+    struct facts facts = {0};
+    if (environment) {
+        const uint64_t *end = environment;
+        while (*end)
+            end++;
+        read_auxiliary(end + 1, 128, &facts);
+    } else {
+        find_auxiliary(&facts);
+    }
+    if (!facts.fsgsbase)
+        return REASON_NO_FSGSBASE;
+    if (shadow_stack_active())
+        return REASON_SHADOW_STACK;
+    struct runtime *runtime = os_map(0, (sizeof *runtime + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
+    if (!runtime)
+        return REASON_NO_MEMORY;
+    runtime->secure = facts.secure;
+    runtime->xsave_bytes = xsave_bytes();
+    state->runtime = (uint64_t)runtime;
+    read_environment(runtime, environment);
+    uint64_t size = (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;
+    void *contexts = NULL;
+    while (!contexts && size >= CONTEXT_BYTES)
+        if (!(contexts = os_map(0, size, OS_NONE, false)))
+            size /= 4;
+    if (!contexts || !cache_create())
+        return REASON_NO_MEMORY;
+    state->contexts = (uint64_t)contexts;
+    state->contexts_size = size & -(uint64_t)CONTEXT_BYTES;
+    return REASON_NONE;
+}
+
+void runtime_start(const uint64_t *environment) {
+    struct state *state = module_state();
+    if (!runtime_lock())
+        return;
+    if (state->status == STATUS_UNUSED) {
+        enum reason reason = prepare(environment);
+        if (reason)
+            degrade(state, NULL, reason);
+        else
+            signals_install();
+        state->abi_version = ABI_VERSION;
+        state->magic = STATE_MAGIC;
+        __atomic_store_n(&state->status, reason ? STATUS_DISABLED : STATUS_READY, __ATOMIC_RELEASE);
+    }
+    runtime_unlock();
+}
+
+/* ---- entry points of the gates ---- */
+
+/* PATCH_START.  A program: `stack` is the kernel's (argc, argv, NULL, envp …); a library's initialiser: glibc passes
+ * (argc, argv, envp). */
+void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t *argv, const uint64_t *envp,
+                        const uint64_t *stack);
+void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t *argv, const uint64_t *envp,
+                        const uint64_t *stack) {
+    (void)patch;
+    if (payload_header.flags & HEADER_EXECUTABLE)
+        runtime_start(stack + 1 + stack[0] + 1);
+    else if (payload_header.flags & HEADER_GLIBC && argv && envp == argv + argc + 1)
+        runtime_start(envp);
+    else
+        runtime_start(NULL);
+}
+
+/* Whether other threads may be alive, as far as this thread can tell; the word that entry.S compares from now on. */
+static void look_for_threads(struct context *context) {
+    context->exact = true;
+    context->threads = 0;
+    if (!(payload_header.flags & HEADER_GLIBC))
+        return;
+    uint32_t word;
+    __asm__ volatile("movl %%fs:%c1, %0" : "=r"(word) : "i"(GLIBC_MULTIPLE_THREADS));
+    context->threads = word;
+    context->exact = word != 0;
+}
+
+/* A region is called natively and the quick way in did not apply.  `entry` is rsp there.  1: the context is in gs and a
+ * mark may be made; 0: run the original. */
+uint32_t gate_slow(const struct patch *patch, uint64_t entry);
+uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
+    struct state *state = module_state();
+    if (state->status == STATUS_UNUSED)
+        runtime_start(NULL);
+    if (state->status != STATUS_READY) {
+        degrade(state, patch, REASON_NONE);
+        return 0;
+    }
+    if (state->handlers_lent)
+        signals_reclaim();
+    struct context *context = context_current(state);
+    if (!context && !(context = context_acquire(state, patch)))
+        return 0;
+    if (context->depth) {
+        /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
+        if (entry <= context->mark_rsp || entry - context->mark_rsp > (64ul << 20)) {
+            degrade(state, patch, REASON_REENTERED);
+            return 0;
+        }
+        context->depth = context->mark_rsp = 0;
+        context->mark = context->marks_start;
+        context->log = context->log_start;
+    }
+    look_for_threads(context);
+    return 1;
+}
+
+/* ---- the lock ---- */
+
+bool runtime_lock(void) {
+    struct state *state = module_state();
+    uint64_t all = ~0ull, mask = 0;
+    uint32_t me = (uint32_t)os_gettid();
+    if (__atomic_load_n(&state->lock, __ATOMIC_RELAXED) == me)
+        return false;
+    os_sigmask(OS_SIG_SETMASK, &all, &mask);
+    for (unsigned tries = 0;; tries++) {
+        uint32_t holder = 0;
+        if (__atomic_compare_exchange_n(&state->lock, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            break;
+        /* After a fork the holder may not exist on this side; what it was making was not yet reachable. */
+        if (tries % 256 == 255 && !os_thread_alive((int)holder))
+            __atomic_compare_exchange_n(&state->lock, &holder, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        os_yield();
+    }
+    state->lock_mask = mask;
+    return true;
+}
+
+void runtime_unlock(void) {
+    struct state *state = module_state();
+    uint64_t mask = state->lock_mask;
+    __atomic_store_n(&state->lock, 0, __ATOMIC_RELEASE);
+    os_sigmask(OS_SIG_SETMASK, &mask, NULL);
+}

@@ -1,0 +1,69 @@
+/* What one hardened module's runtime owns in a process, besides struct state: mapped once, at start or first entry. */
+#ifndef STEMRW_RUNTIME_H
+#define STEMRW_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "include/abi.h"
+#include "include/state.h"
+#include "os/linux.h"
+
+struct cache;
+
+extern const struct payload_header payload_header __attribute__((visibility("hidden")));
+
+static inline uintptr_t load_bias(void) { return (uintptr_t)&payload_header - payload_header.header_address; }
+
+static inline struct state *module_state(void) { return (struct state *)(load_bias() + payload_header.state_address); }
+
+static inline const struct patch *patch_table(void) {
+    return (const struct patch *)((const char *)&payload_header + payload_header.patch_table);
+}
+
+static inline struct patch_state *patch_state_of(const struct patch *patch) {
+    return &module_state()->patches[patch - patch_table()];
+}
+
+/* An executable mapping, as /proc/self/maps had it. */
+struct range {
+    uintptr_t start, end;
+    uintptr_t base;   /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
+    uint32_t flags;   /* enum range_flags */
+    uint32_t reserved;
+};
+enum range_flags {
+    RANGE_FILE = 1,     /* backed by a file, or the vDSO */
+    RANGE_WRITABLE = 2, /* code that can change under us */
+};
+enum { MAX_RANGES = 1024 };
+
+struct runtime {
+    struct cache *cache;              /* translate/cache.h */
+    uint32_t range_count;
+    uint32_t handled;                 /* bit per signal: our handler is installed */
+    uint32_t secure;                  /* AT_SECURE */
+    uint32_t proc_missing;            /* /proc/self/maps could not be read */
+    struct range ranges[MAX_RANGES];
+    struct os_sigaction actions[32];  /* what the program wants for the signals that we handle */
+    uint64_t xsave_bytes;             /* largest xsave area */
+    char events_path[4096];
+    uint8_t scratch[65536];           /* reading of /proc/self/maps, under the lock */
+};
+
+static inline struct runtime *module_runtime(void) { return (struct runtime *)module_state()->runtime; }
+
+/* Prepare the process; `stack` is the initial stack (argc …) or NULL, `environment` envp or NULL. */
+void runtime_start(const uint64_t *environment);
+
+/* The lock around everything in struct runtime.  False: this very thread holds it (a signal handler interrupted it). */
+bool runtime_lock(void);
+void runtime_unlock(void);
+
+/* The executable mapping that holds `address`, looked up again in /proc/self/maps when it is not known; NULL: none.
+ * Under the lock; range_known does not look again and may be called at any time. */
+const struct range *range_of(uintptr_t address);
+const struct range *range_known(uintptr_t address);
+void ranges_forget(uintptr_t start, size_t size);
+
+#endif

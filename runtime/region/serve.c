@@ -1,0 +1,246 @@
+/* What translated code asks C for.  Runs on the private stack; the program's registers are in context->registers. */
+#include "region/serve.h"
+
+#include "arch/x86_64/entry.h"
+#include "decode/decode.h"
+#include "effects/effects.h"
+#include "region/log.h"
+#include "region/rescue.h"
+#include "region/runtime.h"
+#include "translate/cache.h"
+
+static uint64_t *table(struct context *context) { return (uint64_t *)((char *)context + TABLE_OFFSET); }
+
+static struct mark *top(const struct context *context) { return (struct mark *)context->mark; }
+
+/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
+static uintptr_t native_address(uintptr_t address) {
+    uintptr_t link = address - load_bias();
+    const struct patch *patches = patch_table();
+    for (uint32_t p = 0; p < payload_header.patch_count; p++) {
+        uintptr_t into = link - patches[p].address;
+        if (into < patches[p].length && patches[p].boundaries[into] != 255)
+            return (uintptr_t)&payload_header + patches[p].displaced + patches[p].boundaries[into];
+    }
+    return address;
+}
+
+static void pop_mark(struct context *context) {
+    struct mark *mark = top(context);
+    __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
+    context->mark -= MARK_BYTES;
+    context->depth--;
+    context->mark_rsp = context->depth ? top(context)->rsp : 0;
+}
+
+void commit_all(struct context *context) {
+    while (context->depth)
+        pop_mark(context);
+    context->mark = context->marks_start;
+    context->mark_rsp = 0;
+    log_commit(context);
+}
+
+void go_native(struct context *context, uintptr_t address, enum reason reason) {
+    const struct patch *patch = context->depth ? top(context)->patch : NULL;
+    commit_all(context);
+    degrade(context->state, patch, reason);
+    context->resume = native_address(address);
+}
+
+/* Locked translation.  NULL with *reason: run it natively. */
+static struct translation *translation_of(uintptr_t source, bool entry, enum reason *reason, bool *executable) {
+    *executable = true;
+    if (!runtime_lock()) {
+        *reason = REASON_BUSY;
+        return NULL;
+    }
+    struct translation *found = NULL;
+    const struct range *range = range_of(source);
+    if (!range) {
+        *reason = REASON_UNKNOWN_CODE;
+        *executable = module_runtime()->proc_missing;
+    } else if (range->flags & RANGE_WRITABLE || !(range->flags & RANGE_FILE)) {
+        *reason = REASON_UNKNOWN_CODE;
+    } else {
+        found = cache_translate(source, entry, reason);
+    }
+    runtime_unlock();
+    return found;
+}
+
+/* The program is about to be at `target`, with rsp as in .registers: in a region, or out of it? */
+bool go_to(struct context *context, uintptr_t target) {
+    const uint64_t rsp = context->registers.general[4];
+    while (context->depth && rsp > context->mark_rsp) {
+        if (rsp == context->mark_rsp + 8 && target != top(context)->return_address)
+            return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
+        pop_mark(context);
+    }
+    uint64_t *entry = &table(context)[target & (TABLE_ENTRIES - 1)];
+    if (!context->depth) {
+        commit_all(context);
+        if (*entry == (uint64_t)&miss)
+            *entry = (uint64_t)&leave; /* next time without C */
+        context->resume = native_address(target);
+        return false;
+    }
+    enum reason reason;
+    bool executable;
+    struct translation *found = translation_of(target, true, &reason, &executable);
+    if (found) {
+        *entry = found->entry;
+        context->resume = found->body;
+        return false;
+    }
+    if (!executable)
+        return raise_fault(context, FAULT_WILD_JUMP, target, target);
+    go_native(context, target, reason);
+    return false;
+}
+
+static struct arena *slot_arena(uint32_t slot) { return &module_runtime()->cache->arenas[slot >> SLOT_BITS]; }
+
+static uintptr_t slot_target(uint32_t slot) {
+    return slot_arena(slot)->slot_targets[slot & ((1u << SLOT_BITS) - 1)];
+}
+
+static bool link(struct context *context) {
+    uint32_t slot = (uint32_t)context->argument[0];
+    uintptr_t target = slot_target(slot);
+    enum reason reason;
+    bool executable;
+    struct translation *found = translation_of(target, false, &reason, &executable);
+    if (found) {
+        __atomic_store_n(&slot_arena(slot)->slots[slot & ((1u << SLOT_BITS) - 1)], found->body, __ATOMIC_RELEASE);
+        context->resume = found->body;
+        return false;
+    }
+    if (!executable)
+        return raise_fault(context, FAULT_WILD_JUMP, target, target);
+    go_native(context, target, reason);
+    return false;
+}
+
+static void enter(struct context *context) {
+    uintptr_t target = context->target;
+    enum reason reason;
+    bool executable;
+    if (!context->epoch)
+        log_new_epoch(context);
+    if (translation_of(target, false, &reason, &executable)) {
+        context->resume = top(context)->patch_state->translation;
+        if (!context->resume) /* an observed function: no checkpoint in its code */
+            context->resume = cache_find(target)->body;
+        return;
+    }
+    go_native(context, target, reason);
+}
+
+static void log_store(struct context *context) {
+    uintptr_t address = context->argument[0];
+    size_t size = (uint16_t)context->argument[1];
+    if (context->argument[1] & LOG_SEGMENT)
+        address += context->owner;
+    if (!log_range(context, address, size))
+        go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
+}
+
+/* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory. */
+static void log_other_store(struct context *context) {
+    const uintptr_t source = slot_target((uint32_t)context->argument[0]);
+    const uint64_t *general = context->registers.general;
+    struct instruction at;
+    if (!decode((const uint8_t *)source, 15, source, 64, &at)) {
+        go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
+        return;
+    }
+    uint64_t address = general[RDI], size = at.operand_bytes;
+    if (at.memory == MEMORY_STRING) {
+        uint64_t count = at.repeat ? (at.address_size_override ? (uint32_t)general[RCX] : general[RCX]) : 1;
+        if (count > (1ull << 47) / 64)
+            count = (1ull << 47) / 64; /* will fault long before */
+        size *= count;
+        if (context->registers.flags & 0x400 && count) /* DF: downwards */
+            address -= size - at.operand_bytes;
+    } else if (at.memory == MEMORY_OPERAND) {
+        address = at.rip_relative ? source + at.length : 0;
+        if (at.displacement_size == 8)
+            address = (uint64_t)at.immediate;
+        else
+            address += (uint64_t)(int64_t)at.displacement;
+        if (at.base != REG_NONE)
+            address += general[at.base];
+        if (at.base == RSP && at.stack == STACK_POP)
+            address += at.stack_bytes;
+        if (at.index != REG_NONE)
+            address += general[at.index] * at.scale;
+        if (at.bit_offset) {
+            unsigned reg = (((const uint8_t *)source)[at.modrm_offset] >> 3 & 7) | (at.rex & 4) << 1;
+            int64_t bit = at.operand_bytes == 8   ? (int64_t)general[reg]
+                          : at.operand_bytes == 4 ? (int32_t)general[reg]
+                                                  : (int16_t)general[reg];
+            address += (uint64_t)((bit >> 3) & ~(int64_t)(at.operand_bytes - 1));
+        }
+        if (size == 0xffff)
+            size = module_runtime()->xsave_bytes;
+    }
+    if (at.address_size_override)
+        address = (uint32_t)address;
+    if (at.segment == 0x64)
+        address += context->owner;
+    if (!log_range(context, address, size))
+        go_native(context, source, REASON_LOG_FULL);
+}
+
+/* rsp was loaded: still on the region's stack and below its entry?  Above: the region was left (longjmp, unwinding). */
+static void stack_loaded(struct context *context) {
+    enum { STACK_SPAN = 64 << 20 };
+    const uint64_t rsp = context->registers.general[RSP];
+    while (context->depth && rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN)
+        pop_mark(context);
+    if (context->depth && context->mark_rsp - rsp < STACK_SPAN)
+        return;
+    uintptr_t next = slot_target((uint32_t)context->argument[0]);
+    if (context->depth) {
+        go_native(context, next, REASON_STACK_SWITCH);
+    } else {
+        commit_all(context);
+        context->resume = native_address(next);
+    }
+}
+
+bool serve(struct context *context) {
+    switch ((enum service)context->service) {
+    case SERVICE_DISPATCH:
+        return go_to(context, context->target);
+    case SERVICE_LINK:
+        return link(context);
+    case SERVICE_LOG:
+        log_store(context);
+        return false;
+    case SERVICE_LOG_OTHER:
+        log_other_store(context);
+        return false;
+    case SERVICE_SYSCALL:
+        return before_syscall(context);
+    case SERVICE_SYSCALL_DONE:
+        after_syscall(context);
+        return false;
+    case SERVICE_NATIVE:
+        go_native(context, slot_target((uint32_t)context->argument[0]), (enum reason)context->argument[1]);
+        return false;
+    case SERVICE_STACK:
+        stack_loaded(context);
+        return false;
+    case SERVICE_EPOCH:
+        context->epoch = ~0ull << EPOCH_SHIFT;
+        log_new_epoch(context);
+        return false;
+    case SERVICE_ENTER:
+        enter(context);
+        return false;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,211 @@
+/* Arenas, slots, the table of translations and of units. */
+#include "translate/cache.h"
+
+#include "region/runtime.h"
+#include "translate/unit.h"
+
+enum {
+    ARENA_CODE_BYTES = 64 << 20,
+    ARENA_SLOTS = 1 << 19,
+    ARENA_LEAST_CODE_BYTES = 1 << 20,
+    TRANSLATIONS_AT_FIRST = 1 << 14,
+    UNITS_AT_FIRST = 1 << 12,
+    METADATA_CHUNK = 1 << 20,
+    STAGE_BYTES = 4 << 20,
+};
+#define REACH ((int64_t)0x78000000) /* of a 32-bit displacement, less the size of arenas and margins */
+
+static struct cache *cache(void) { return module_runtime()->cache; }
+
+bool cache_create(void) {
+    struct cache *made = os_map(0, (sizeof(struct cache) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
+    if (!made)
+        return false;
+    made->translations = os_map(0, TRANSLATIONS_AT_FIRST * sizeof(struct translation), OS_READ | OS_WRITE, false);
+    made->units = os_map(0, UNITS_AT_FIRST * sizeof(struct unit), OS_READ | OS_WRITE, false);
+    made->builder = builder_create();
+    if (!made->translations || !made->units || !made->builder)
+        return false;
+    made->translation_capacity = TRANSLATIONS_AT_FIRST;
+    made->unit_capacity = UNITS_AT_FIRST;
+    module_runtime()->cache = made;
+    return true;
+}
+
+/* ---- translations ---- */
+
+static uint64_t hash(uintptr_t source) { return (source * 0x9e3779b97f4a7c15ull) >> 20; }
+
+static struct translation *probe(struct translation *table, uint64_t capacity, uintptr_t source) {
+    uint64_t at = hash(source) & (capacity - 1);
+    while (table[at].source && table[at].source != source)
+        at = (at + 1) & (capacity - 1);
+    return &table[at];
+}
+
+struct translation *cache_find(uintptr_t source) {
+    struct translation *found = probe(cache()->translations, cache()->translation_capacity, source);
+    return found->source ? found : NULL;
+}
+
+static bool grow_translations(struct cache *cache) {
+    uint64_t capacity = cache->translation_capacity * 2;
+    struct translation *table = os_map(0, capacity * sizeof *table, OS_READ | OS_WRITE, false);
+    if (!table)
+        return false;
+    for (uint64_t i = 0; i < cache->translation_capacity; i++)
+        if (cache->translations[i].source)
+            *probe(table, capacity, cache->translations[i].source) = cache->translations[i];
+    os_unmap(cache->translations, cache->translation_capacity * sizeof *table);
+    cache->translations = table;
+    cache->translation_capacity = capacity;
+    return true;
+}
+
+bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry) {
+    if (cache()->translation_count * 2 >= cache()->translation_capacity && !grow_translations(cache()))
+        return false;
+    struct translation *at = probe(cache()->translations, cache()->translation_capacity, source);
+    if (!at->source) {
+        *at = (struct translation){.source = source, .body = body, .entry = entry};
+        cache()->translation_count++;
+    } else if (!at->entry) {
+        at->entry = entry;
+    }
+    return true;
+}
+
+/* ---- arenas ---- */
+
+static bool in_reach(const struct arena *arena, uintptr_t source) {
+    int64_t distance = (int64_t)(source - arena->code);
+    return distance < REACH && distance > -REACH;
+}
+
+/* Reserve an arena near `source`: below it, so that neither the heap behind a program nor the stack is in the way. */
+static struct arena *arena_create(uintptr_t source) {
+    struct cache *owner = cache();
+    if (owner->arena_count == MAX_ARENAS)
+        return NULL;
+    struct arena *arena = &owner->arenas[owner->arena_count];
+    size_t data = ARENA_SLOTS * 2 * sizeof(uint64_t);
+    for (size_t code = ARENA_CODE_BYTES; code >= ARENA_LEAST_CODE_BYTES; code /= 4) {
+        uintptr_t start = 0;
+        for (uintptr_t away = 64 << 20; away < 0x70000000 && !start; away += 192 << 20) {
+            if (source > away + code + data + (1 << 20))
+                start = (uintptr_t)os_map((source - away - code - data) & -OS_PAGE, code + data, OS_NONE, true);
+            if (!start)
+                start = (uintptr_t)os_map((source + (away << 2)) & -OS_PAGE, code + data, OS_NONE, true);
+            if (start && (int64_t)(start - source) >= REACH) {
+                os_unmap((void *)start, code + data);
+                start = 0;
+            }
+        }
+        if (!start)
+            start = (uintptr_t)os_map(0, code + data, OS_NONE, false);
+        if (!start || !os_protect((void *)(start + code), data, OS_READ | OS_WRITE))
+            continue;
+        *arena = (struct arena){.code = start, .next = start, .end = start + code, .staged = start, .slots = (uint64_t *)(start + code),
+                                .slot_targets = (uint64_t *)(start + code) + ARENA_SLOTS, .slot_capacity = ARENA_SLOTS};
+        owner->arena_count++;
+        return arena;
+    }
+    return NULL;
+}
+
+struct arena *arena_for(uintptr_t source, size_t bytes) {
+    struct arena *any = NULL;
+    for (uint32_t i = 0; i < cache()->arena_count; i++) {
+        struct arena *arena = &cache()->arenas[i];
+        if (arena->next + bytes > arena->end || arena->slot_count + 4096 > arena->slot_capacity)
+            continue;
+        if (in_reach(arena, source))
+            return arena;
+        any = arena;
+    }
+    struct arena *fresh = arena_create(source);
+    return fresh && fresh->next + bytes <= fresh->end ? fresh : any;
+}
+
+bool arena_stage(struct arena *arena, size_t bytes) {
+    if (arena->next + bytes <= arena->staged)
+        return true;
+    size_t more = arena->end - arena->staged < STAGE_BYTES ? arena->end - arena->staged : STAGE_BYTES;
+    if (!os_protect((void *)arena->staged, more, OS_READ | OS_WRITE))
+        return false;
+    arena->staged += more;
+    return arena->next + bytes <= arena->staged;
+}
+
+uint32_t arena_index(const struct arena *arena) { return (uint32_t)(arena - cache()->arenas); }
+
+bool arena_slot(struct arena *arena, uint64_t target, uint32_t *slot) {
+    if (arena->slot_count == arena->slot_capacity)
+        return false;
+    arena->slot_targets[arena->slot_count] = target;
+    *slot = arena_index(arena) << SLOT_BITS | arena->slot_count++;
+    return true;
+}
+
+/* ---- units ---- */
+
+void *metadata_allocate(size_t size) {
+    struct cache *owner = cache();
+    size = (size + 15) & ~(size_t)15;
+    if (owner->metadata + size > owner->metadata_end) {
+        size_t chunk = size > METADATA_CHUNK ? size : METADATA_CHUNK;
+        void *made = os_map(0, (chunk + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
+        if (!made)
+            return NULL;
+        owner->metadata = (uintptr_t)made;
+        owner->metadata_end = owner->metadata + chunk;
+    }
+    void *result = (void *)owner->metadata;
+    owner->metadata += size;
+    return result;
+}
+
+bool unit_add(const struct unit *unit) {
+    struct cache *owner = cache();
+    if (owner->unit_count == owner->unit_capacity) {
+        uint32_t capacity = owner->unit_capacity * 2;
+        struct unit *table = os_map(0, capacity * sizeof *table, OS_READ | OS_WRITE, false);
+        if (!table)
+            return false;
+        for (uint32_t i = 0; i < owner->unit_count; i++)
+            table[i] = owner->units[i];
+        owner->units = table; /* the old table stays: a signal handler of another thread may be reading it */
+        owner->unit_capacity = capacity;
+    }
+    owner->units[owner->unit_count] = *unit;
+    __atomic_store_n(&owner->unit_count, owner->unit_count + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+bool cache_contains(uintptr_t code) {
+    const struct cache *owner = cache();
+    for (uint32_t i = 0; i < owner->arena_count; i++)
+        if (code >= owner->arenas[i].code && code < owner->arenas[i].next)
+            return true;
+    return false;
+}
+
+uintptr_t cache_source_of(uintptr_t code) {
+    const struct cache *owner = cache();
+    uint32_t count = __atomic_load_n(&owner->unit_count, __ATOMIC_ACQUIRE);
+    for (uint32_t i = count; i-- > 0;) { /* only after a fault: not worth an order */
+        const struct unit *unit = &owner->units[i];
+        if (code < unit->code || code >= unit->end)
+            continue;
+        uint32_t low = 0, high = unit->map_count;
+        while (high - low > 1) {
+            uint32_t middle = (low + high) / 2;
+            if (unit->map[middle].code <= code - unit->code)
+                low = middle;
+            else
+                high = middle;
+        }
+        return unit->map_count ? unit->source + (intptr_t)unit->map[low].source : 0;
+    }
+    return 0;
+}

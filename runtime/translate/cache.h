@@ -1,0 +1,78 @@
+/* The code cache: where translated code lies and how it is found.
+ *
+ * W^X: the pages of a unit are written while private (read+write), made read+execute, and never written again.  What
+ * must change afterwards (links between units) lies in slots, which are data.  An arena holds both, and lies within
+ * reach of a 32-bit displacement of the code it translates, if it can.  Nothing is ever freed: translations are made of
+ * mappings that stay as long as the module does (see ranges in region/runtime.h).
+ */
+#ifndef STEMRW_CACHE_H
+#define STEMRW_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "region/context.h"
+
+struct arena {
+    uintptr_t code, next, end; /* next: first free byte, page aligned */
+    uintptr_t staged;          /* [next, staged) is writable: the unit being made */
+    uint64_t *slots;           /* where a link leads now */
+    uint64_t *slot_targets;    /* … and for which source address it is */
+    uint32_t slot_count, slot_capacity;
+};
+enum { MAX_ARENAS = 8, SLOT_BITS = 24 }; /* a slot is named arena << SLOT_BITS | index */
+
+struct source_map { /* one per translated instruction, ascending in both */
+    uint32_t code;   /* offset in the unit */
+    int32_t source;  /* offset from unit.source */
+};
+
+struct unit {
+    uintptr_t code, end;
+    uintptr_t source;
+    struct source_map *map;
+    uint32_t map_count;
+    uint32_t padding;
+};
+
+struct translation {
+    uintptr_t source; /* 0: free */
+    uintptr_t body;
+    uintptr_t entry; /* for indirect branches: verifies .target, restores rcx; 0: none yet */
+};
+
+struct builder;
+
+struct cache {
+    struct arena arenas[MAX_ARENAS];
+    uint32_t arena_count;
+    uint32_t unit_count, unit_capacity;
+    struct unit *units;
+    struct translation *translations; /* open addressing */
+    uint64_t translation_count, translation_capacity;
+    uintptr_t metadata, metadata_end;
+    struct builder *builder;
+};
+
+bool cache_create(void);
+
+/* All below: under the runtime's lock. */
+
+struct translation *cache_find(uintptr_t source);
+bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry);
+struct arena *arena_for(uintptr_t source, size_t bytes);
+bool arena_stage(struct arena *arena, size_t bytes); /* make that much from .next on writable */
+uint32_t arena_index(const struct arena *arena);
+bool arena_slot(struct arena *arena, uint64_t target, uint32_t *slot); /* a new slot for a link to `target` */
+bool unit_add(const struct unit *unit);
+void *metadata_allocate(size_t size); /* zeroed, never freed; NULL: no memory */
+
+/* Any time, from a signal handler too: the source address of a cache address; 0: not in the cache. */
+uintptr_t cache_source_of(uintptr_t code);
+bool cache_contains(uintptr_t code);
+
+/* Code for `source`, translated if need be; NULL: run it natively, *reason says why. */
+struct translation *cache_translate(uintptr_t source, bool entry_needed, enum reason *reason);
+
+#endif

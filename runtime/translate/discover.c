@@ -1,0 +1,210 @@
+/* Which code goes into a unit: blocks reached by direct control flow from its root.
+ *
+ * A block ends at a branch, at an address where another block begins or code already translated lies, at a region's
+ * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards, so
+ * that code put before a store need not save those that nobody reads.
+ */
+#include "region/runtime.h"
+#include "translate/unit.h"
+
+enum { PEEK_INSTRUCTIONS = 12 };
+
+/* The program's own bytes at `address` (patched ranges as they were); returns how many may be read. */
+static unsigned fetch(uintptr_t address, uint8_t *bytes) {
+    const struct range *range = range_of(address);
+    if (!range)
+        return 0;
+    unsigned count = range->end - address < 15 ? (unsigned)(range->end - address) : 15;
+    for (unsigned i = 0; i < count; i++)
+        bytes[i] = ((const uint8_t *)address)[i];
+    uintptr_t link = address - load_bias();
+    if (link + 15 < payload_header.text_start || link >= payload_header.text_end)
+        return count;
+    const struct patch *patches = patch_table();
+    for (uint32_t p = 0; p < payload_header.patch_count; p++)
+        for (unsigned i = 0; i < patches[p].length; i++) {
+            uintptr_t at = patches[p].address + i - link;
+            if (at < count)
+                bytes[at] = patches[p].original[i];
+        }
+    return count;
+}
+
+static const struct patch *region_at(uintptr_t address) {
+    uintptr_t link = address - load_bias();
+    if (link < payload_header.text_start || link >= payload_header.text_end)
+        return NULL;
+    const struct patch *patches = patch_table();
+    for (uint32_t p = 0; p < payload_header.patch_count; p++)
+        if (patches[p].address == link && patches[p].kind == PATCH_REGION)
+            return &patches[p];
+    return NULL;
+}
+
+/* Which arithmetic flags may be read at `address` before they are written; all where that cannot be seen soon. */
+static uint8_t peek_flags(uintptr_t address) {
+    uint8_t undecided = FLAGS_ARITHMETIC, live = 0;
+    for (int i = 0; i < PEEK_INSTRUCTIONS && undecided; i++) {
+        uint8_t bytes[15];
+        struct instruction decoded;
+        unsigned available = fetch(address, bytes);
+        if (!available || !decode(bytes, available, address, 64, &decoded))
+            break;
+        live |= decoded.flags_read & undecided;
+        undecided &= ~(decoded.flags_read | decoded.flags_written);
+        if (decoded.flow == FLOW_JUMP)
+            address = decoded.target;
+        else if (decoded.flow == FLOW_NEXT)
+            address += decoded.length;
+        else
+            break;
+    }
+    return live | undecided;
+}
+
+static int add_block(struct builder *builder, uintptr_t start, bool wants_entry) {
+    int known = builder_block_at(builder, start);
+    if (known >= 0) {
+        builder->blocks[known].wants_entry |= wants_entry;
+        return known;
+    }
+    if (cache_find(start) || builder->block_count == MAX_BLOCKS || !range_of(start))
+        return -1;
+    builder->blocks[builder->block_count] = (struct block){.start = start, .wants_entry = wants_entry};
+    return (int)builder->block_count++;
+}
+
+/* What the translator does not carry, though the decoder knows it. */
+static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
+    if (decoded->segment == 0x65)
+        return REASON_FOREIGN_GS;
+    if (decoded->bnd_or_other || decoded->flow == FLOW_FAR || decoded->memory == MEMORY_OTHER)
+        return REASON_UNSUPPORTED;
+    if (decoded->memory == MEMORY_VECTOR && decoded->access & ACCESS_WRITE)
+        return REASON_UNSUPPORTED;
+    if (decoded->flow == FLOW_SYSCALL && !(bytes[decoded->opcode_offset] == 0x05 && decoded->opcode_offset))
+        return REASON_UNSUPPORTED; /* sysenter, int 0x80 */
+    return REASON_NONE;
+}
+
+/* Decode one block; its successors are added behind it, the one it falls into first. */
+static void decode_block(struct builder *builder, uint32_t index) {
+    struct block *block = &builder->blocks[index];
+    uintptr_t address = block->start;
+    block->first = builder->instruction_count;
+    block->mark = region_at(address);
+    builder->has_mark |= block->mark != NULL;
+    for (;;) {
+        block->next = address;
+        if (address != block->start &&
+            (builder_block_at(builder, address) >= 0 || region_at(address) || cache_find(address))) {
+            add_block(builder, address, false);
+            return;
+        }
+        if (builder->instruction_count == MAX_INSTRUCTIONS || block->count == 1024)
+            return; /* linked to what follows as to another unit */
+        struct source_instruction *at = &builder->instructions[builder->instruction_count];
+        unsigned available = fetch(address, at->bytes);
+        if (!available) {
+            block->stop = REASON_UNKNOWN_CODE;
+            return;
+        }
+        if (!decode(at->bytes, available, address, 64, &at->decoded)) {
+            block->stop = REASON_UNKNOWN_INSTRUCTION;
+            return;
+        }
+        if ((block->stop = refusal(&at->decoded, at->bytes)))
+            return;
+        at->address = address;
+        builder->instruction_count++;
+        block->count++;
+        address += at->decoded.length;
+        switch (at->decoded.flow) {
+        case FLOW_NEXT:
+            continue;
+        case FLOW_SYSCALL: /* may be left natively by a new thread: what follows is a block with an entry */
+        case FLOW_CALL:
+        case FLOW_CALL_INDIRECT:
+            block->next = address;
+            add_block(builder, address, true);
+            return;
+        case FLOW_BRANCH:
+        case FLOW_LOOP:
+            block->next = address;
+            add_block(builder, address, false);
+            add_block(builder, at->decoded.target, false);
+            return;
+        case FLOW_JUMP:
+        case FLOW_TRANSACTION:
+            block->next = 0;
+            add_block(builder, at->decoded.target, false);
+            return;
+        default:
+            block->next = 0;
+            return;
+        }
+    }
+}
+
+static uint8_t flags_at(const struct builder *builder, uintptr_t address) {
+    int known = builder_block_at(builder, address);
+    return known >= 0 ? builder->blocks[known].flags_live : peek_flags(address);
+}
+
+static uint8_t flags_after(const struct builder *builder, const struct block *block) {
+    if (block->stop || !block->count)
+        return FLAGS_ARITHMETIC;
+    const struct instruction *last = &builder->instructions[block->first + block->count - 1].decoded;
+    switch (last->flow) {
+    case FLOW_NEXT:
+        return flags_at(builder, block->next);
+    case FLOW_JUMP:
+    case FLOW_CALL: /* flags travel into the callee: a convention would say no, but code exists that relies on it */
+        return flags_at(builder, last->target);
+    case FLOW_BRANCH:
+    case FLOW_LOOP:
+        return flags_at(builder, last->target) | flags_at(builder, block->next);
+    default:
+        return FLAGS_ARITHMETIC;
+    }
+}
+
+/* Backwards over all blocks, later ones first: most successors are known by then, the others count as all live. */
+static void find_live_flags(struct builder *builder) {
+    for (uint32_t b = 0; b < builder->block_count; b++)
+        builder->blocks[b].flags_live = FLAGS_ARITHMETIC;
+    for (uint32_t b = builder->block_count; b-- > 0;) {
+        struct block *block = &builder->blocks[b];
+        uint8_t live = flags_after(builder, block);
+        for (uint32_t i = block->count; i-- > 0;) {
+            struct source_instruction *at = &builder->instructions[block->first + i];
+            live = (uint8_t)((live & ~at->decoded.flags_written) | at->decoded.flags_read) & FLAGS_ARITHMETIC;
+            at->flags_live = live;
+        }
+        block->flags_live = live;
+    }
+}
+
+/* Callees called directly from the unit, while there is room. */
+static void add_callees(struct builder *builder, uint32_t *scanned) {
+    for (; *scanned < builder->instruction_count && builder->instruction_count < UNIT_FILL; ++*scanned) {
+        const struct instruction *decoded = &builder->instructions[*scanned].decoded;
+        if (decoded->flow == FLOW_CALL && add_block(builder, decoded->target, true) >= 0)
+            return;
+    }
+}
+
+enum reason discover(struct builder *builder) {
+    uint32_t scanned = 0;
+    if (add_block(builder, builder->root, true) < 0)
+        return REASON_UNKNOWN_CODE;
+    for (uint32_t b = 0; b < builder->block_count; b++) {
+        decode_block(builder, b);
+        if (b + 1 == builder->block_count)
+            add_callees(builder, &scanned);
+    }
+    if (builder->blocks[0].count == 0 && builder->blocks[0].stop)
+        return builder->blocks[0].stop;
+    find_live_flags(builder);
+    return REASON_NONE;
+}

@@ -1,0 +1,94 @@
+/* Translation units: the blocks that direct control flow reaches from one source address, translated together. */
+#ifndef STEMRW_UNIT_H
+#define STEMRW_UNIT_H
+
+#include "arch/x86_64/emit.h"
+#include "decode/decode.h"
+#include "translate/cache.h"
+
+enum {
+    MAX_BLOCKS = 512,
+    MAX_INSTRUCTIONS = 4096,
+    MAX_FIXUPS = 4096,
+    MAX_LITERALS = 2048,
+    MAX_COLDS = 4096,
+    MAX_UNIT_BYTES = 512 << 10,
+    UNIT_FILL = 384, /* direct callees are taken in until a unit has this many instructions: a page is not left empty */
+};
+
+struct block {
+    uintptr_t start;
+    uintptr_t next; /* where it goes on by falling through; 0: nowhere */
+    uint32_t first, count;
+    uint32_t body, entry; /* offsets in the unit, set when emitted; entry 0: none wanted */
+    bool wants_entry;     /* may be reached by an indirect branch */
+    uint8_t flags_live;   /* at its start */
+    const struct patch *mark; /* a region begins here */
+    enum reason stop;     /* ends by going on natively at .next */
+};
+
+struct source_instruction {
+    uintptr_t address;
+    struct instruction decoded;
+    uint8_t bytes[15];
+    uint8_t flags_live; /* before it */
+};
+
+enum cold_kind {
+    COLD_LOG,    /* a store whose granule the filter does not know */
+    COLD_LINK,   /* a slot's first value: ask C to link */
+    COLD_JUMP,   /* jcc to another unit: jmp [slot] */
+};
+
+struct cold {
+    enum cold_kind kind;
+    uint32_t instruction; /* COLD_LOG */
+    uint32_t slot;        /* COLD_LINK, COLD_JUMP */
+    uint32_t back;        /* COLD_LOG: offset of the store itself */
+    uint32_t at;          /* offset of this cold part, when emitted */
+    bool flags_saved;
+};
+
+enum fixup_kind { FIXUP_BLOCK, FIXUP_COLD, FIXUP_LITERAL };
+
+struct fixup { /* a 32-bit displacement at `at`, counted from at + 4 */
+    uint32_t at;
+    uint32_t index;
+    enum fixup_kind kind;
+};
+
+/* Everything about the unit being made; one per module, used under the lock. */
+struct builder {
+    struct emitter out;
+    struct arena *arena;
+    uintptr_t root;
+    uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
+    bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
+    bool full;     /* some table was too small: the unit is thrown away */
+    uint32_t gate[MAX_BLOCKS]; /* per block with a mark: offset behind the checkpoint */
+    struct block blocks[MAX_BLOCKS];
+    struct source_instruction instructions[MAX_INSTRUCTIONS];
+    struct fixup fixups[MAX_FIXUPS];
+    uint64_t literals[MAX_LITERALS];
+    uint32_t literal_at[MAX_LITERALS];
+    struct cold colds[MAX_COLDS];
+    struct source_map map[MAX_INSTRUCTIONS];
+};
+
+struct builder *builder_create(void);
+
+/* unit.c for rules.c */
+uint32_t builder_literal(struct builder *builder, uint64_t value);
+void builder_fixup(struct builder *builder, enum fixup_kind kind, uint32_t index); /* for the 4 bytes just emitted */
+uint32_t builder_cold(struct builder *builder, struct cold cold);
+int builder_block_at(const struct builder *builder, uintptr_t source); /* -1: not in this unit */
+
+/* discover.c: fill .blocks and .instructions from .root. */
+enum reason discover(struct builder *builder);
+
+/* arch/x86_64/rules.c: translate one block; then the cold parts. */
+void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to);
+void emit_cold(struct builder *builder, struct cold *cold);
+void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body);
+
+#endif

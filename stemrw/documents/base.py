@@ -1,0 +1,27 @@
+"""What all documents have in common: frozen, strict about unknown fields, with hexadecimal addresses in JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+
+def _address(value: Any) -> Any:
+    if isinstance(value, str):
+        return int(value, 0)
+    return value
+
+
+Address = Annotated[
+    int,
+    BeforeValidator(_address, json_schema_input_type=int | str),
+    PlainSerializer(hex, return_type=str, when_used="json"),
+]
+"""A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
+
+
+class Document(BaseModel):
+    """Base of every document and of its parts: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
