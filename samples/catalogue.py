@@ -27,18 +27,19 @@ class Sample:
     """One sample program.
 
     `signal` is the one that kills it; `classes` are the fault classes (any of them is right) that a report and a
-    recovery may name; `region` is the function whose emulation undoes all the work for the bad record; `drivers` the
-    main programs it can be built with; `flags` extra compiler flags; `glibc` that it needs the GNU C library.
+    recovery may name; `region` is the function whose emulation undoes all the work for the bad record; `flags` are extra
+    compiler flags; `drivers` the main programs it can be built with; `glibc`: it needs the GNU C library; `lost`: nothing
+    is left on the stack to tell where the program was, so that the region must be named.
     """
 
     name: str
     signal: signal.Signals
     classes: frozenset[str]
     region: str = "process"
-    source: str = ""
     flags: tuple[str, ...] = ()
     drivers: tuple[str, ...] = ("main",)
     glibc: bool = False
+    lost: bool = False
 
     @property
     def path(self) -> Path:
@@ -63,8 +64,9 @@ def _sample(
     flags: tuple[str, ...] = (),
     drivers: tuple[str, ...] = ("main",),
     glibc: bool = False,
+    lost: bool = False,
 ) -> Sample:
-    return Sample(name, number, frozenset(classes), region=region, flags=flags, drivers=drivers, glibc=glibc)
+    return Sample(name, number, frozenset(classes), region=region, flags=flags, drivers=drivers, glibc=glibc, lost=lost)
 
 
 _SEGV, _BUS, _FPE, _ILL = signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL
@@ -96,7 +98,7 @@ SAMPLES = (
     _sample("terminate", _ABRT, "abort"),
     _sample("uncaught", _ABRT, "abort"),
     _sample("stack-smash", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED),
-    _sample("stack-smash-low", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED),
+    _sample("stack-smash-low", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED, lost=True),
     _sample("wild-jump", _SEGV, "wild-jump", "wild-dereference"),
     _sample("jump-nowhere", _SEGV, "wild-jump", "wild-dereference"),
     _sample("virtual-null", _SEGV, "null-dereference"),
