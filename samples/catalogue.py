@@ -27,9 +27,9 @@ class Sample:
     """One sample program.
 
     `signal` is the one that kills it; `classes` are the fault classes (any of them is right) that a report and a
-    recovery may name; `region` is the function whose emulation undoes all the work for the bad record; `flags` are extra
-    compiler flags; `drivers` the main programs it can be built with; `glibc`: it needs the GNU C library; `lost`: nothing
-    is left on the stack to tell where the program was, so that the region must be named.
+    recovery may name; `region` is the function whose emulation undoes all the work for the bad record; `flags` are
+    extra compiler flags; `drivers` the main programs it can be built with; `glibc`: it needs the GNU C library;
+    `lost`: nothing on the stack tells where the program was, so that the region must be named.
     """
 
     name: str
