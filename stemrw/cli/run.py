@@ -19,28 +19,18 @@ CONTEXT_SETTINGS = {"allow_interspersed_args": False}
 
 
 def run(
-    command: Annotated[
-        list[str],
-        typer.Argument(metavar="-- CMD…", help="The command and its arguments."),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="Where the report goes."),
-    ] = Path("report.json"),
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD…", help="The command and its arguments.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the report goes.")] = Path(
+        "report.json"
+    ),
     timeout: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=0.1,
-            help="Still running after this time: report a hang and kill it.",
-        ),
+        typer.Option(metavar="SECONDS", min=0.1, help="Still running after this time: report a hang and kill it."),
     ] = None,
     cpu_limit: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS",
-            min=0.1,
-            help="One process used this much CPU time: report a hang and kill it.",
+            metavar="SECONDS", min=0.1, help="One process used this much CPU time: report a hang and kill it."
         ),
     ] = None,
 ) -> None:
@@ -49,12 +39,7 @@ def run(
     The exit status is the command's own: 128 + n if signal n killed it, 127 or 126 if it could not be started.
     """
     _check_output(output)
-    sensor = Sensor(
-        report=lambda report: _write(report, output),
-        say=_say,
-        timeout=timeout,
-        cpu_limit=cpu_limit,
-    )
+    sensor = Sensor(report=lambda report: _write(report, output), say=_say, timeout=timeout, cpu_limit=cpu_limit)
     raise typer.Exit(sensor.run(command))
 
 
@@ -66,17 +51,9 @@ def _check_output(output: Path) -> None:
     """Find out before the command runs, not when it has crashed."""
     folder = output.resolve().parent
     if output.is_dir() or not folder.is_dir():
-        raise UsageError(
-            "the report cannot be written there: no such folder",
-            file=output,
-            hint="-o names a file",
-        )
+        raise UsageError("the report cannot be written there: no such folder", file=output, hint="-o names a file")
     if not os.access(output if output.exists() else folder, os.W_OK):
-        raise UsageError(
-            "the report cannot be written there: permission denied",
-            file=output,
-            hint="choose another -o",
-        )
+        raise UsageError("the report cannot be written there: permission denied", file=output, hint="choose another -o")
 
 
 def _write(report: FaultReport, output: Path) -> None:
@@ -89,16 +66,12 @@ def _write(report: FaultReport, output: Path) -> None:
         else:
             _replace(target, text)
     except OSError as error:
-        raise SensorError(
-            f"the report could not be written: {error.strerror}", file=output
-        ) from None
+        raise SensorError(f"the report could not be written: {error.strerror}", file=output) from None
     _say(f"{_summary(report)}; report written to {printable(str(output))}")
 
 
 def _replace(target: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         try:
             file.write(text)
             mask = os.umask(0)
@@ -116,9 +89,7 @@ def _summary(report: FaultReport) -> str:
     pc = report.pc
     where = f"{pc.address:#x}" if pc.address is not None else "?"
     if pc.module is not None:
-        where += f" of {printable(pc.module)}" + (
-            f" ({printable(pc.symbol)})" if pc.symbol else ""
-        )
+        where += f" of {printable(pc.module)}" + (f" ({printable(pc.symbol)})" if pc.symbol else "")
     if report.hang is not None:
         return f"{name} (process {report.pid}) {'spins' if report.hang.spinning else 'waits'} at {where}"
     return f"{name} (process {report.pid}) died of {report.signal}: {report.fault_class} at {where}"

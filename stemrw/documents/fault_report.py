@@ -81,7 +81,7 @@ class Frame(Location):
 
 
 class Truncation(Document):
-    """The middle of a deep backtrace was left out: after `innermost` frames; `total` frames were there, if countable."""
+    """The middle of a deep backtrace was left out, after `innermost` frames; there were `total`, if that is known."""
 
     innermost: int = Field(ge=0)
     total: int | None = Field(default=None, ge=0)

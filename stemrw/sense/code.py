@@ -1,8 +1,7 @@
 """The faulting instruction: its text, the memory it accesses, and whether it reads or writes there.
 
-The kernel does not pass on the processor's error code, so the access is derived.  capstone's access flags are wrong for
-many instructions (vector stores shown as reads): only lengths, operands and text are taken from it.  By the manuals' rule
-the first operand is the one written, with the exceptions listed here.
+The kernel does not pass on the processor's error code, so the access is derived from the instruction.  iced-x86 knows
+the operands of every instruction, implicit ones too; capstone's access kinds are wrong for many.
 """
 
 from __future__ import annotations
@@ -11,116 +10,32 @@ from collections.abc import Mapping as Registers
 from dataclasses import dataclass
 from typing import Literal
 
-import capstone
-from capstone import x86
+import iced_x86
+from iced_x86 import MemorySizeExt, OpAccess, Register, RegisterExt
 
-_READ_ONLY = frozenset(
-    [
-        "cmp",
-        "test",
-        "push",
-        "call",
-        "jmp",
-        "bt",
-        "div",
-        "idiv",
-        "mul",
-        "imul",
-        "fld",
-        "fild",
-        "fbld",
-        "fadd",
-        "fsub",
-        "fsubr",
-        "fmul",
-        "fdiv",
-        "fdivr",
-        "fcom",
-        "fcomp",
-        "fiadd",
-        "fisub",
-        "fisubr",
-        "fimul",
-        "fidiv",
-        "fidivr",
-        "ficom",
-        "ficomp",
-        "fldcw",
-        "fldenv",
-        "frstor",
-        "fxrstor",
-        "fxrstor64",
-        "ldmxcsr",
-        "vldmxcsr",
-        "xrstor",
-        "xrstor64",
-        "prefetchnta",
-        "prefetcht0",
-        "prefetcht1",
-        "prefetcht2",
-        "prefetchw",
-        "nop",
-        "comiss",
-        "comisd",
-        "ucomiss",
-        "ucomisd",
-        "vcomiss",
-        "vcomisd",
-        "vucomiss",
-        "vucomisd",
-        "ptest",
-        "vptest",
-        "vtestps",
-        "vtestpd",
-        "lods",
-        "lodsb",
-        "lodsw",
-        "lodsd",
-        "lodsq",
-        "scas",
-        "scasb",
-        "scasw",
-        "scasd",
-        "scasq",
-        "cmps",
-        "cmpsb",
-        "cmpsw",
-        "cmpsd",
-        "cmpsq",
-        "clflush",
-        "clflushopt",
-        "clwb",
-        "lgdt",
-        "lidt",
-        "lldt",
-        "ltr",
-        "ljmp",
-        "lcall",
-        "verr",
-        "verw",
-    ]
-)
-_WRITES_SECOND = frozenset(("xchg", "cmpxchg", "xadd"))
-_PREFIXES = (
-    "lock ",
-    "rep ",
-    "repe ",
-    "repne ",
-    "bnd ",
-    "notrack ",
-    "xacquire ",
-    "xrelease ",
-)
 _WORD = (1 << 64) - 1
 _CANONICAL = 1 << 47
+_LARGEST_ELEMENT = 8
+"""Bytes that a string instruction handles at once."""
+_WRITES = (OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 
-_decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-_decoder.detail = True
+_NO_REGISTER = frozenset((Register.NONE, Register.RIP, Register.EIP))
+"""What adds nothing to a displacement: those relative to the instruction pointer are absolute already."""
+_SEGMENT_BASES = {Register.FS: "fs_base", Register.GS: "gs_base"}
+
+_names = {value: name.lower() for name, value in vars(Register).items() if name.isupper()}
+_information = iced_x86.InstructionInfoFactory()
+_formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
+_formatter.hex_prefix, _formatter.hex_suffix, _formatter.uppercase_hex = "0x", "", False
+_formatter.space_after_operand_separator, _formatter.branch_leading_zeros = True, False
 
 
 @dataclass(frozen=True)
 class MemoryAccess:
-    """Address, bytes, and what is done there."""
+    """Address, bytes (0: unknown, as of a repeated string instruction), and what is done there.
+
+    What reads first and then writes is a write: so is its page fault.
+    """
 
     address: int
     size: int
@@ -131,7 +46,7 @@ class MemoryAccess:
         return self.address < _CANONICAL or self.address >= _WORD + 1 - _CANONICAL
 
     def touches(self, address: int) -> bool:
-        return self.address <= address < self.address + max(self.size, 1)
+        return self.address <= address < self.address + (self.size or _LARGEST_ELEMENT)
 
 
 @dataclass(frozen=True)
@@ -144,109 +59,50 @@ class Decoded:
     accesses: tuple[MemoryAccess, ...]
 
 
-def decode(code: bytes, address: int, registers: Registers[str, int]) -> Decoded | None:
-    """The instruction at the start of `code`; None if it is none."""
-    instruction = next(_decoder.disasm(code, address, 1), None)
-    if instruction is None:
+def decode(
+    code: bytes, address: int, registers: Registers[str, int], link_address: int | None = None
+) -> Decoded | None:
+    """The instruction at the start of `code`, which runs at `address`; its text speaks of link-time addresses.
+
+    None if it is none.
+    """
+    instruction = iced_x86.Decoder(64, code, ip=address & _WORD).decode()
+    if not instruction:
         return None
-    mnemonic = instruction.mnemonic
-    for prefix in _PREFIXES:
-        mnemonic = mnemonic.removeprefix(prefix)
-    accesses = [
-        *_operands(instruction, mnemonic, registers),
-        *_stack(instruction, mnemonic, registers),
-    ]
-    text = f"{instruction.mnemonic} {instruction.op_str}".strip()
-    return Decoded(bytes(instruction.bytes), mnemonic, text, tuple(accesses))
+    accesses = []
+    for used in _information.info(instruction).used_memory():
+        where = _address(used, registers)
+        if where is not None and used.access != OpAccess.NO_MEM_ACCESS:
+            kind: Literal["read", "write"] = "write" if used.access in _WRITES else "read"
+            accesses.append(MemoryAccess(where, MemorySizeExt.size(used.memory_size), kind))
+    shown = iced_x86.Decoder(64, code, ip=address & _WORD if link_address is None else link_address).decode()
+    text = str(_formatter.format(shown))
+    mnemonic = str(_formatter.format_mnemonic(instruction, iced_x86.FormatMnemonicOptions.NO_PREFIXES))
+    return Decoded(code[: instruction.len], mnemonic, text, tuple(accesses))
 
 
 def follows_call(code: bytes) -> bool:
     """Whether the bytes end with a call instruction (direct or indirect), of 2 to 8 bytes."""
-    for size in range(2, 9):
-        tail = code[-size:]
-        if len(tail) < size or not (
-            tail[0] in (0xE8, 0xFF)
-            or tail[0] in (0x3E, 0x67, 0xF2)
-            or 0x40 <= tail[0] <= 0x4F
-        ):
-            continue
-        instruction = next(_decoder.disasm(tail, 0, 1), None)
-        if (
-            instruction is not None
-            and instruction.size == size
-            and instruction.id == x86.X86_INS_CALL
-        ):
+    for size in range(2, min(8, len(code)) + 1):
+        instruction = iced_x86.Decoder(64, code[-size:]).decode()
+        if instruction.len == size and instruction.mnemonic == iced_x86.Mnemonic.CALL:
             return True
     return False
 
 
-def _operands(
-    instruction: capstone.CsInsn, mnemonic: str, registers: Registers[str, int]
-) -> list[MemoryAccess]:
-    """Memory operands with known addresses (no gather or scatter)."""
-    found: list[MemoryAccess] = []
-    if mnemonic == "lea":
-        return found
-    for index, operand in enumerate(instruction.operands):
-        if operand.type != x86.X86_OP_MEM:
+def _address(used: iced_x86.UsedMemory, registers: Registers[str, int]) -> int | None:
+    """Effective address; None where a register is unknown (vector indices of gather and scatter)."""
+    address = used.displacement
+    for register, scale in ((used.base, 1), (used.index, used.scale)):
+        if register in _NO_REGISTER:
             continue
-        address = _effective_address(instruction, operand.mem, registers)
-        if address is None:
-            continue
-        written = (
-            index == 0 and mnemonic not in _READ_ONLY or mnemonic in _WRITES_SECOND
-        )
-        found.append(
-            MemoryAccess(address, operand.size, "write" if written else "read")
-        )
-    return found
-
-
-def _effective_address(
-    instruction: capstone.CsInsn, memory: x86.X86OpMem, registers: Registers[str, int]
-) -> int | None:
-    address = int(memory.disp)
-    for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
-        if register in (x86.X86_REG_INVALID, x86.X86_REG_RIZ, x86.X86_REG_EIZ):
-            continue
-        value = _value(instruction, register, registers)
-        if value is None:
+        full = _names[RegisterExt.full_register(register)]
+        if full not in registers:
             return None
-        address += value * scale
-    if instruction.addr_size == 4:
+        value = registers[full]
+        address += (value & 0xFFFFFFFF if RegisterExt.size(register) == 4 else value) * scale
+    if used.address_size == iced_x86.CodeSize.CODE32:
         address &= 0xFFFFFFFF
-    if memory.segment == x86.X86_REG_FS:
-        address += registers["fs_base"]
-    elif memory.segment == x86.X86_REG_GS:
-        address += registers["gs_base"]
-    return address & _WORD
-
-
-def _value(
-    instruction: capstone.CsInsn, register: int, registers: Registers[str, int]
-) -> int | None:
-    name = str(instruction.reg_name(register))
-    if name in ("rip", "eip"):
-        return int(instruction.address) + int(instruction.size)
-    if name in registers:
-        return registers[name]
-    full = f"r{name[1:]}" if name.startswith("e") else name.removesuffix("d")
-    return (
-        registers[full] & 0xFFFFFFFF if full in registers else None
-    )  # a 32-bit register; None: a vector index
-
-
-def _stack(
-    instruction: capstone.CsInsn, mnemonic: str, registers: Registers[str, int]
-) -> list[MemoryAccess]:
-    """What push, pop, call and ret do at the stack pointer."""
-    top = registers["rsp"]
-    if mnemonic in ("push", "pushfq", "call"):
-        return [MemoryAccess(top - 8 & _WORD, 8, "write")]
-    if mnemonic in ("pop", "popfq", "ret"):
-        return [MemoryAccess(top, 8, "read")]
-    if mnemonic == "leave":
-        return [MemoryAccess(registers["rbp"], 8, "read")]
-    if mnemonic == "enter":
-        return [MemoryAccess(top - 8 & _WORD, 8, "write")]
-    return []
+    segment = _SEGMENT_BASES.get(used.segment)
+    address += registers[segment] if segment else 0
+    return int(address) & _WORD

@@ -41,37 +41,10 @@ def write_core(
     program = [struct.pack("<IIQQQQQQ", _PT_NOTE, 0, headers, 0, 0, len(notes), 0, 4)]
     for start, data in memory.pieces:
         position += start % PAGE
-        program.append(
-            struct.pack(
-                "<IIQQQQQQ",
-                _PT_LOAD,
-                _PF_RW,
-                position,
-                start,
-                0,
-                len(data),
-                len(data),
-                PAGE,
-            )
-        )
+        program.append(struct.pack("<IIQQQQQQ", _PT_LOAD, _PF_RW, position, start, 0, len(data), len(data), PAGE))
         position = _aligned(position + len(data))
     identification = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header = struct.pack(
-        "<HHIQQQIHHHHHH",
-        _ET_CORE,
-        _EM_X86_64,
-        1,
-        0,
-        64,
-        0,
-        0,
-        64,
-        56,
-        len(program),
-        0,
-        0,
-        0,
-    )
+    header = struct.pack("<HHIQQQIHHHHHH", _ET_CORE, _EM_X86_64, 1, 0, 64, 0, 0, 64, 56, len(program), 0, 0, 0)
     image = bytearray(identification + header + b"".join(program) + notes)
     for start, data in memory.pieces:
         image += bytes(_aligned(len(image)) - len(image) + start % PAGE)
@@ -94,21 +67,13 @@ def _note(kind: int, data: bytes) -> bytes:
 
 def _prstatus(tid: int, signal: int, registers: Registers[str, int]) -> bytes:
     """struct elf_prstatus of x86-64: 112 bytes of process data, the general registers, whether FP state is there."""
-    head = struct.pack("<iiihxxQQiiii", signal, 0, 0, signal, 0, 0, tid, 0, 0, 0).ljust(
-        112, b"\0"
-    )
-    return (
-        head
-        + struct.pack(f"<{len(REGISTERS)}Q", *(registers[name] for name in REGISTERS))
-        + bytes(8)
-    )
+    head = struct.pack("<iiihxxQQiiii", signal, 0, 0, signal, 0, 0, tid, 0, 0, 0).ljust(112, b"\0")
+    return head + struct.pack(f"<{len(REGISTERS)}Q", *(registers[name] for name in REGISTERS)) + bytes(8)
 
 
 def _files(mappings: Iterable[Mapping]) -> bytes:
     """NT_FILE: count, page size, (start, end, page offset) each, then the names."""
     files = [mapping for mapping in mappings if mapping.is_file]
-    table = b"".join(
-        struct.pack("<QQQ", m.start, m.end, m.offset // PAGE) for m in files
-    )
+    table = b"".join(struct.pack("<QQQ", m.start, m.end, m.offset // PAGE) for m in files)
     names = b"".join(m.path.encode(errors="surrogateescape") + b"\0" for m in files)
     return struct.pack("<QQ", len(files), PAGE) + table + names

@@ -1,8 +1,9 @@
 """Where a program that does not end is spinning.
 
 The thread that uses most CPU time is stopped several times and unwound.  Of the frames that are in every sample (same
-function, same place on the stack, counted from the outermost), the innermost one is where the loop is: what it calls
-comes and goes, what called it waits.
+function, same place on the stack, counted from the outermost), the innermost one may be where the loop is: what it
+calls comes and goes, what called it waits.  But a function that the loop calls again and again for nearly all of the
+time is in every sample too: so watch which of these frames return (returns.py), and take the innermost that does not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from stemrw.documents.fault_report import FaultReport, Hang
 from stemrw.sense import process, snapshot
 from stemrw.sense.monitor import Monitor
 from stemrw.sense.report import Reporter
+from stemrw.sense.returns import frames_that_return
 from stemrw.sense.snapshot import Snapshot
 from stemrw.sense.unwind import Backtrace, RawFrame
 
@@ -28,10 +30,7 @@ FrameKey = tuple[str, int, int]
 
 
 def report_hang(
-    monitor: Monitor,
-    limit: Literal["wall", "cpu"],
-    seconds: float,
-    pid: int | None = None,
+    monitor: Monitor, limit: Literal["wall", "cpu"], seconds: float, pid: int | None = None
 ) -> FaultReport | None:
     """Sample a process (None: the one that uses most CPU time now) and say where it spins.
 
@@ -55,7 +54,7 @@ def report_hang(
         spinning=before is not None and after is not None and after.cpu > before.cpu,
     )
     try:
-        return _report(samples, hang)
+        return _report(samples, hang, monitor)
     finally:
         for sample in samples:
             sample.close()
@@ -65,20 +64,10 @@ def _busiest_process(monitor: Monitor) -> int | None:
     """The process that used most CPU time just now; where none did, the youngest: it is what the others wait for."""
     before = _cpu((pid, process.times(pid)) for pid in monitor.processes)
     monitor.wait(_OBSERVED)
-    found = [
-        (pid, times)
-        for pid in sorted(monitor.processes)
-        if (times := process.times(pid)) is not None
-    ]
+    found = [(pid, times) for pid in sorted(monitor.processes) if (times := process.times(pid)) is not None]
     if not found:
         return None
-    return max(
-        found,
-        key=lambda item: (
-            item[1].cpu - before.get(item[0], item[1].cpu),
-            item[1].started,
-        ),
-    )[0]
+    return max(found, key=lambda item: (item[1].cpu - before.get(item[0], item[1].cpu), item[1].started))[0]
 
 
 def _busiest_thread(monitor: Monitor, pid: int) -> int | None:
@@ -87,9 +76,7 @@ def _busiest_thread(monitor: Monitor, pid: int) -> int | None:
         return next(iter(before))
     monitor.wait(_OBSERVED)
     after = _cpu((tid, process.times(pid, tid)) for tid in before)
-    return max(
-        after, key=lambda tid: (after[tid] - before[tid], tid == pid), default=None
-    )
+    return max(after, key=lambda tid: (after[tid] - before[tid], tid == pid), default=None)
 
 
 def _cpu(found: Iterable[tuple[int, process.Times | None]]) -> dict[int, float]:
@@ -113,30 +100,19 @@ def _sample(monitor: Monitor, tid: int) -> list[Snapshot]:
     return samples
 
 
-def _report(samples: list[Snapshot], hang: Hang) -> FaultReport:
+def _report(samples: list[Snapshot], hang: Hang, monitor: Monitor) -> FaultReport:
     """From the sample that shows the spinning frame itself at work, if there is one, else from the last."""
     reporters = [Reporter(sample) for sample in samples]
     try:
-        traces = [
-            reporter.unwinder.backtrace(reporter.snapshot.fault.registers)
-            for reporter in reporters
-        ]
-        depth = _common_depth(
-            [
-                _keys(reporter, trace)
-                for reporter, trace in zip(reporters, traces, strict=True)
-            ]
-        )
+        traces = [reporter.unwinder.backtrace(reporter.snapshot.fault.registers) for reporter in reporters]
+        depth = _common_depth([_keys(reporter, trace) for reporter, trace in zip(reporters, traces, strict=True)])
         if depth == 0:
             return reporters[-1].hang(traces[-1], hang)
-        chosen = next(
-            (i for i, trace in enumerate(traces) if len(trace.frames) == depth),
-            len(traces) - 1,
-        )
+        last = traces[-1].frames
+        depth -= frames_that_return(monitor, samples[-1].tid, last[len(last) - depth :])
+        chosen = next((i for i, trace in enumerate(traces) if len(trace.frames) == depth), len(traces) - 1)
         trace = traces[chosen]
-        return reporters[chosen].hang(
-            Backtrace(trace.frames[len(trace.frames) - depth :], trace.note), hang
-        )
+        return reporters[chosen].hang(Backtrace(trace.frames[len(trace.frames) - depth :], trace.note), hang)
     finally:
         for reporter in reporters:
             reporter.close()
@@ -146,8 +122,7 @@ def _keys(reporter: Reporter, trace: Backtrace) -> list[FrameKey]:
     """Outermost first: which function, and where its frame ends (where the caller's begins)."""
     ends = [caller.stack for caller in trace.frames[1:]] + [0]
     return [
-        (*_function(reporter, frame), end)
-        for frame, end in zip(reversed(trace.frames), reversed(ends), strict=True)
+        (*_function(reporter, frame), end) for frame, end in zip(reversed(trace.frames), reversed(ends), strict=True)
     ]
 
 
@@ -156,7 +131,7 @@ def _function(reporter: Reporter, frame: RawFrame) -> tuple[str, int]:
     if place is None:
         return "", frame.pc
     function = place.module.function(place.address - frame.return_address)
-    return place.module.path, function[0] if function else place.address
+    return place.module.path, place.address if function is None else function
 
 
 def _common_depth(samples: list[list[FrameKey]]) -> int:

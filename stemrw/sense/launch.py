@@ -62,12 +62,8 @@ def start(command: Sequence[str], mask: Collection[int]) -> Started:
     except OSError as error:
         os.close(release)
         os.waitpid(pid, 0)
-        hint = (
-            "another tracer, a seccomp filter or kernel.yama.ptrace_scope may forbid it"
-        )
-        raise SensorError(
-            f"cannot watch the command: {error.strerror}", hint=hint
-        ) from None
+        hint = "another tracer, a seccomp filter or kernel.yama.ptrace_scope may forbid it"
+        raise SensorError(f"cannot watch the command: {error.strerror}", hint=hint) from None
     os.close(release)
     return Started(pid, failure)
 
@@ -82,7 +78,5 @@ def _restore_environment() -> None:
     if "LC_CTYPE" not in os.environ:
         return
     with open("/proc/self/environ", "rb") as file:
-        if not any(
-            entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")
-        ):
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
             del os.environ["LC_CTYPE"]

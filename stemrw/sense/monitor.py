@@ -18,19 +18,9 @@ from stemrw.sense import launch, process, ptrace, snapshot
 from stemrw.sense.snapshot import Fault, Snapshot
 
 FATAL = frozenset(
-    (
-        signals.SIGSEGV,
-        signals.SIGBUS,
-        signals.SIGFPE,
-        signals.SIGILL,
-        signals.SIGTRAP,
-        signals.SIGABRT,
-        signals.SIGSYS,
-    )
+    (signals.SIGSEGV, signals.SIGBUS, signals.SIGFPE, signals.SIGILL, signals.SIGTRAP, signals.SIGABRT, signals.SIGSYS)
 )
-_STOPPING = frozenset(
-    (signals.SIGSTOP, signals.SIGTSTP, signals.SIGTTIN, signals.SIGTTOU)
-)
+_STOPPING = frozenset((signals.SIGSTOP, signals.SIGTSTP, signals.SIGTTIN, signals.SIGTTOU))
 _FORWARDED = frozenset(
     (
         signals.SIGHUP,
@@ -42,10 +32,11 @@ _FORWARDED = frozenset(
         signals.SIGALRM,
     )
 )
-_SI_KERNEL = 0x80
 _WALL = 0x40000000
 _ROUNDS, _PATIENCE = 20, 0.1
 """How often, and for how many seconds, background threads are asked to stop so that they can be let go."""
+_LAST_RESPECTS = 5.0
+"""Seconds to wait for killed processes."""
 _REMEMBERED = 8
 """Faults per thread that its own handlers took, kept for the case that it dies."""
 
@@ -69,6 +60,8 @@ class Monitor:
     on_crash: Callable[[Crash], None]
     on_tick: Callable[[Monitor], None] | None = None
     interval: float = 0.1
+    on_trap: Callable[[int], bool] | None = None
+    """Called with the thread that met a breakpoint; True: it was one of ours, and the thread may go on."""
 
     main: int = 0
     start_failure: int | None = None
@@ -79,6 +72,7 @@ class Monitor:
     """By process: the last fault that a handler of its own took."""
 
     _status: int | None = None
+    _killed: bool = False
     _tracees: set[int] = field(default_factory=set)
     _processes: set[int] = field(default_factory=set)
     _earlier: dict[int, list[Fault]] = field(default_factory=dict)
@@ -91,9 +85,7 @@ class Monitor:
         Signals that others send to this process are passed on to the command; those of the terminal reach it anyway.
         """
         waited = _FORWARDED | {signals.SIGCHLD}
-        child_handler = signals.signal(
-            signals.SIGCHLD, signals.SIG_DFL
-        )  # ignored, it would not wake us
+        child_handler = signals.signal(signals.SIGCHLD, signals.SIG_DFL)  # ignored, it would not wake us
         mask = signals.pthread_sigmask(signals.SIG_BLOCK, waited)
         try:
             started = launch.start(command, mask)
@@ -109,11 +101,7 @@ class Monitor:
         if self.start_failure is not None:
             return launch.exit_status(self.start_failure)
         assert self._status is not None
-        return (
-            os.WEXITSTATUS(self._status)
-            if os.WIFEXITED(self._status)
-            else 128 + os.WTERMSIG(self._status)
-        )
+        return os.WEXITSTATUS(self._status) if os.WIFEXITED(self._status) else 128 + os.WTERMSIG(self._status)
 
     @property
     def processes(self) -> frozenset[int]:
@@ -122,6 +110,7 @@ class Monitor:
 
     def kill(self) -> None:
         """Kill the command and all its descendants."""
+        self._killed = True
         for pid in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signals.SIGKILL)
@@ -156,17 +145,9 @@ class Monitor:
         while self._status is None:
             if self._next_event():
                 continue
-            timeout = (
-                3600.0
-                if self.on_tick is None
-                else max(0.0, next_tick - time.monotonic())
-            )
+            timeout = 3600.0 if self.on_tick is None else max(0.0, next_tick - time.monotonic())
             arrived = signals.sigtimedwait(waited, timeout)
-            if (
-                arrived is not None
-                and arrived.si_signo != signals.SIGCHLD
-                and arrived.si_code != _SI_KERNEL
-            ):
+            if arrived is not None and arrived.si_signo != signals.SIGCHLD and arrived.si_code != snapshot.SI_KERNEL:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.main, arrived.si_signo)
             if self.on_tick is not None and time.monotonic() >= next_tick:
@@ -203,7 +184,7 @@ class Monitor:
             if signal in _STOPPING:
                 ptrace.listen(tid)
                 return
-        else:
+        elif not (signal == signals.SIGTRAP and self.on_trap is not None and self.on_trap(tid)):
             self._resume(tid, self._signalled(tid, signal))
             return
         ptrace.resume(tid)
@@ -217,6 +198,8 @@ class Monitor:
             self._tracees.add(tid)
             if state.tgid == tid:
                 self._processes.add(tid)
+                if self._killed:
+                    os.kill(tid, signals.SIGKILL)
 
     def _signalled(self, tid: int, signal: int) -> int:
         """A signal is about to be delivered: the signal to pass on."""
@@ -229,9 +212,7 @@ class Monitor:
             fault = snapshot.current(tid, signal, ptrace.siginfo(tid))
         except ptrace.ForeignArchitecture:
             if not state.catches(signal):
-                self._pending.setdefault(
-                    state.tgid, Crash(state.tgid, signal, None, foreign=True)
-                )
+                self._pending.setdefault(state.tgid, Crash(state.tgid, signal, None, foreign=True))
             return signal
         if state.catches(signal):
             self._earlier[tid] = [*self._earlier.get(tid, ()), fault][-_REMEMBERED:]
@@ -252,11 +233,9 @@ class Monitor:
             self._pending[state.tgid] = Crash(state.tgid, signal, None, foreign=True)
 
     def _capture(self, tid: int, pid: int, fault: Fault) -> None:
-        """Take the snapshot of a process's first fatal fault; a later one replaces it only if the same thread survived."""
+        """Take the snapshot of a process's first fatal fault; a later one replaces it if the thread survived it."""
         before = self._pending.get(pid)
-        if before is not None and (
-            before.snapshot is None or before.snapshot.tid != tid
-        ):
+        if before is not None and (before.snapshot is None or before.snapshot.tid != tid):
             return
         if before is not None and before.snapshot is not None:
             before.snapshot.close()
@@ -297,10 +276,11 @@ class Monitor:
         """The command has ended; what it left in the background runs on, unwatched."""
         while self._next_event():
             pass
+        if self._killed:
+            self._await_all()
+            return
         self.left_running = len(self._processes)
-        for _ in range(
-            _ROUNDS
-        ):  # threads start threads; a vfork parent stops only when its child is let go
+        for _ in range(_ROUNDS):  # threads start threads; a vfork parent stops only when its child is let go
             for tid in list(self._tracees):
                 if self.stop(tid, patience=_PATIENCE):
                     self._stops.pop(tid)
@@ -309,3 +289,10 @@ class Monitor:
                         ptrace.detach(tid)
             if not self._tracees:
                 return
+
+    def _await_all(self) -> None:
+        """See all processes go that were killed; one that the kernel holds on to is not waited for for ever."""
+        deadline = time.monotonic() + _LAST_RESPECTS
+        while self._processes and time.monotonic() < deadline:
+            if not self._next_event():
+                time.sleep(0.001)

@@ -60,9 +60,7 @@ class Mapping:
         return self.start <= address < self.end
 
 
-_LINE = re.compile(
-    rb"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)"
-)
+_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
 _STATUS = re.compile(rb"^(Tgid|NStgid|SigIgn|SigCgt):\s*(.*)$", re.MULTILINE)
 
 
@@ -101,15 +99,7 @@ def mappings(pid: int) -> tuple[Mapping, ...]:
         name = os.fsdecode(path.replace(b"\\012", b"\n"))
         device = os.makedev(int(major, 16), int(minor, 16))
         found.append(
-            Mapping(
-                int(start, 16),
-                int(end, 16),
-                permissions.decode(),
-                int(offset, 16),
-                device,
-                int(inode),
-                name,
-            )
+            Mapping(int(start, 16), int(end, 16), permissions.decode(), int(offset, 16), device, int(inode), name)
         )
     return tuple(found)
 
@@ -150,9 +140,7 @@ def times(pid: int, tid: int | None = None) -> Times | None:
     fields = text[text.rfind(b")") + 2 :].split()  # the name before may hold anything
     if len(fields) < 20:
         return None
-    return Times(
-        cpu=(int(fields[11]) + int(fields[12])) / TICKS, started=int(fields[19])
-    )
+    return Times(cpu=(int(fields[11]) + int(fields[12])) / TICKS, started=int(fields[19]))
 
 
 def threads(pid: int) -> tuple[int, ...]:

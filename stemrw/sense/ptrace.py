@@ -11,27 +11,11 @@ import os
 import struct
 
 CONT, DETACH = 7, 17
-GETEVENTMSG, GETSIGINFO, GETREGSET, SEIZE, INTERRUPT, LISTEN = (
-    0x4201,
-    0x4202,
-    0x4204,
-    0x4206,
-    0x4207,
-    0x4208,
-)
+GETEVENTMSG, GETSIGINFO, GETREGSET, SETREGSET = 0x4201, 0x4202, 0x4204, 0x4205
+SEIZE, INTERRUPT, LISTEN = 0x4206, 0x4207, 0x4208
 
-EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    128,
-)
-_OPTIONS = sum(
-    1 << event
-    for event in (EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT)
-)
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = (1, 2, 3, 4, 6, 128)
+_OPTIONS = sum(1 << event for event in (EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT))
 _EXITKILL = 1 << 20
 
 _NT_PRSTATUS = 1
@@ -134,6 +118,11 @@ def registers(tid: int) -> dict[str, int]:
     _request(GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
     if vector.length != REGISTER_BYTES:
         raise ForeignArchitecture
-    return dict(
-        zip(REGISTERS, struct.unpack(f"<{len(REGISTERS)}Q", buffer.raw), strict=True)
-    )
+    return dict(zip(REGISTERS, struct.unpack(f"<{len(REGISTERS)}Q", buffer.raw), strict=True))
+
+
+def set_registers(tid: int, values: dict[str, int]) -> None:
+    """Write all general registers of a stopped thread."""
+    buffer = ctypes.create_string_buffer(struct.pack(f"<{len(REGISTERS)}Q", *(values[name] for name in REGISTERS)))
+    vector = _Vector(ctypes.addressof(buffer), REGISTER_BYTES)
+    _request(SETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))

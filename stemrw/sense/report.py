@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import stemrw
-from stemrw.documents.fault_report import (
-    FaultReport,
-    Frame,
-    Hang,
-    Instruction,
-    Location,
-    ModuleInfo,
-    Truncation,
-)
+from stemrw.documents.fault_report import FaultReport, Frame, Hang, Instruction, Location, ModuleInfo, Truncation
 from stemrw.sense.address_space import AddressSpace
 from stemrw.sense.classify import classify
 from stemrw.sense.module import Module
@@ -50,19 +42,13 @@ class Reporter:
             sent_by=sender if sender != self.snapshot.own_pid else None,
             fault_address=found.address,
             access=found.access,
-            instruction=Instruction(code=instruction.code.hex(), text=instruction.text)
-            if instruction
-            else None,
+            instruction=Instruction(code=instruction.code.hex(), text=instruction.text) if instruction else None,
             **self._surroundings(fault, trace),
         )
 
     def hang(self, trace: Backtrace, hang: Hang) -> FaultReport:
         """The report of a program that does not end; `trace` begins where it spins."""
-        return FaultReport(
-            fault_class="hang",
-            hang=hang,
-            **self._surroundings(self.snapshot.fault, trace),
-        )
+        return FaultReport(fault_class="hang", hang=hang, **self._surroundings(self.snapshot.fault, trace))
 
     def _surroundings(self, fault: Fault, trace: Backtrace) -> dict[str, Any]:
         """The fields that do not depend on the kind of fault."""
@@ -86,8 +72,8 @@ class Reporter:
         }
 
     def _origin(self) -> tuple[Fault, Backtrace]:
-        """The fault that counts: where the program's own handler took a fault and then killed the process, the fault that
-        the handler took."""
+        """The fault that counts: where a handler of the program's own took a fault and then killed the process, the
+        fault that the handler took."""
         last = self.snapshot.fault
         trace = self.unwinder.backtrace(last.registers)
         for earlier in self.snapshot.earlier:
@@ -96,13 +82,10 @@ class Reporter:
         return last, trace
 
     def _led_to(self, earlier: Fault, last: Fault, trace: Backtrace) -> bool:
-        """Whether the handler of an earlier fault was still at work when the last one came: its interrupted frame is in the
-        backtrace.  Where the backtrace ends early: the same signal, further down the stack or on another one."""
+        """Whether the handler of an earlier fault was still at work when the last one came: its interrupted frame is in
+        the backtrace.  Where the backtrace ends early: the same signal, further down the stack or on another one."""
         pc, stack = earlier.registers["rip"], earlier.registers["rsp"]
-        if any(
-            frame.pc == pc and frame.stack == stack and not frame.return_address
-            for frame in trace.frames
-        ):
+        if any(frame.pc == pc and frame.stack == stack and not frame.return_address for frame in trace.frames):
             return True
         if trace.note is None or earlier.signal != last.signal:
             return False
@@ -112,31 +95,24 @@ class Reporter:
     def _frame(self, frame: RawFrame) -> Frame:
         place = self.space.place(frame.pc)
         if place is None:
-            return Frame(
-                address=frame.pc,
-                return_address=frame.return_address,
-                certain=frame.certain,
-            )
-        function = place.module.function(place.address - frame.return_address)
+            return Frame(address=frame.pc, return_address=frame.return_address, certain=frame.certain)
         return Frame(
             module=_text(place.module.path),
             address=place.address,
             symbol=_text(self.unwinder.symbol(frame.inside)),
-            function=function[0] if function else None,
+            function=place.module.function(place.address - frame.return_address),
             return_address=frame.return_address,
             certain=frame.certain,
         )
 
     def _program(self) -> ModuleInfo:
         path = self.snapshot.exe or "?"
-        module = self.space.modules.get(path)
+        module = next((module for module in self.space.modules.values() if module.path == path), None)
         return _identity(module) if module else ModuleInfo(path=_text(path) or "?")
 
     def _modules(self, paths: Iterable[str | None]) -> tuple[ModuleInfo, ...]:
-        known = {_text(path): module for path, module in self.space.modules.items()}
-        return tuple(
-            _identity(known[path]) for path in dict.fromkeys(paths) if path in known
-        )
+        known = {_text(module.path): module for module in self.space.modules.values()}
+        return tuple(_identity(known[path]) for path in dict.fromkeys(paths) if path in known)
 
 
 def _cut(frames: list[RawFrame]) -> tuple[list[RawFrame], Truncation | None]:
@@ -148,15 +124,9 @@ def _cut(frames: list[RawFrame]) -> tuple[list[RawFrame], Truncation | None]:
 
 
 def _identity(module: Module) -> ModuleInfo:
-    return ModuleInfo(
-        path=_text(module.path) or "?", build_id=module.build_id, sha256=module.sha256
-    )
+    return ModuleInfo(path=_text(module.path) or "?", build_id=module.build_id, sha256=module.sha256)
 
 
 def _text(text: str | None) -> str | None:
     """Names in Unix are bytes: what is not UTF-8 is escaped."""
-    return (
-        text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        if text is not None
-        else None
-    )
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace") if text is not None else None

@@ -18,9 +18,9 @@ from stemrw.sense.monitor import Crash, Monitor
 class Sensor:
     """Runs a command once.
 
-    `report` is called with the first fault's report, as soon as the process is dead (or found to hang); `say` with lines
-    for the user.  `timeout` (wall clock) and `cpu_limit` (CPU time of any one process) are in seconds; a command that
-    exceeds one is reported as a hang and killed, with its descendants.
+    `report` is called with the first fault's report, as soon as the process is dead (or found to hang); `say` with
+    lines for the user.  `timeout` (wall clock) and `cpu_limit` (CPU time of any one process) are in seconds; a command
+    that exceeds one is reported as a hang and killed, with its descendants.
     """
 
     report: Callable[[FaultReport], None]
@@ -36,49 +36,35 @@ class Sensor:
     def run(self, command: Sequence[str]) -> int:
         """The command's exit status as a shell has it.  Raises SensorError if it cannot be watched."""
         limited = self.timeout is not None or self.cpu_limit is not None
-        monitor = Monitor(
-            on_crash=self._crashed, on_tick=self._check_limits if limited else None
-        )
+        monitor = Monitor(on_crash=self._crashed, on_tick=self._check_limits if limited else None)
         self._started = time.monotonic()
         status = monitor.run(command)
         if monitor.start_failure is not None:
-            self.say(
-                f"{printable(command[0])}: cannot be started: {os.strerror(monitor.start_failure)}"
-            )
+            self.say(f"{printable(command[0])}: cannot be started: {os.strerror(monitor.start_failure)}")
             return status
         if monitor.left_running:
-            self.say(
-                f"the command has ended; {_count(monitor.left_running)} in the background left running, unwatched"
-            )
+            self.say(f"left running in the background, unwatched: {_count(monitor.left_running)}")
         if self.faults == 0:
             self._say_no_crash(monitor)
         return status
 
     def _say_no_crash(self, monitor: Monitor) -> None:
         for pid, fault in monitor.handled.items():
-            self.say(
-                f"process {pid} took {fault.name} with a handler of its own and did not die of it"
-            )
+            self.say(f"process {pid} took {fault.name} with a handler of its own and did not die of it")
         self.say("no crash; no report written")
 
     def _crashed(self, crash: Crash) -> None:
         self.faults += 1
         name = signals.Signals(crash.signal).name
         if crash.foreign:
-            self.say(
-                f"process {crash.pid} died of {name}, but runs 32-bit code, which is not supported yet: no report"
-            )
+            self.say(f"process {crash.pid} died of {name}, but runs 32-bit code, which is not supported yet: no report")
         elif crash.snapshot is None:
-            self.say(
-                f"process {crash.pid} died of {name}, but was gone before it could be looked at: no report"
-            )
+            self.say(f"process {crash.pid} died of {name}, but was gone before it could be looked at: no report")
         elif self.reported is not None:
-            self.say(
-                f"process {crash.pid} died of {name} too; the report is about the first"
-            )
+            self.say(f"process {crash.pid} died of {name} too; the report is about the first")
         else:
             from stemrw.sense.report import (
-                Reporter,  # drgn and capstone take 0.2 s to load: not before a crash
+                Reporter,  # drgn and others take 0.2 s to load: not before a crash
             )
 
             reporter = Reporter(crash.snapshot)
@@ -88,10 +74,7 @@ class Sensor:
                 reporter.close()
 
     def _check_limits(self, monitor: Monitor) -> None:
-        if (
-            self.timeout is not None
-            and time.monotonic() - self._started >= self.timeout
-        ):
+        if self.timeout is not None and time.monotonic() - self._started >= self.timeout:
             self._hung(monitor, "wall", self.timeout, None)
         elif self.cpu_limit is not None:
             for pid in monitor.processes:
@@ -100,20 +83,12 @@ class Sensor:
                     self._hung(monitor, "cpu", self.cpu_limit, pid)
                     return
 
-    def _hung(
-        self,
-        monitor: Monitor,
-        limit: Literal["wall", "cpu"],
-        seconds: float,
-        pid: int | None,
-    ) -> None:
+    def _hung(self, monitor: Monitor, limit: Literal["wall", "cpu"], seconds: float, pid: int | None) -> None:
         from stemrw.sense.hang import report_hang  # see _crashed
 
         self.faults += 1
         monitor.on_tick = None
-        self.say(
-            f"the command exceeded its limit of {seconds:g} s {'CPU time' if limit == 'cpu' else ''}".rstrip()
-        )
+        self.say(f"the command exceeded its limit of {seconds:g} s {'CPU time' if limit == 'cpu' else ''}".rstrip())
         try:
             found = report_hang(monitor, limit, seconds, pid)
         except ptrace.ForeignArchitecture:
@@ -129,4 +104,4 @@ class Sensor:
 
 
 def _count(processes: int) -> str:
-    return "1 process was" if processes == 1 else f"{processes} processes were"
+    return "1 process" if processes == 1 else f"{processes} processes"

@@ -21,9 +21,10 @@ RED_ZONE = 128
 MAX_STACK = 64 << 20
 """Bytes of stack copied at most.  The usual limit of a stack is 8 MiB."""
 CODE_BYTES = 16
+SYSCALL_BYTES = 2
 VDSO = "[vdso]"
 
-SI_USER, SI_QUEUE, SI_TKILL = 0, -1, -6
+SI_USER, SI_QUEUE, SI_TKILL, SI_KERNEL = 0, -1, -6, 0x80
 _SENT = (SI_USER, SI_QUEUE, SI_TKILL)
 
 
@@ -53,11 +54,7 @@ class Fault:
     @property
     def sender(self) -> int | None:
         """Process id of the sender, as the receiver sees it."""
-        return (
-            int(struct.unpack_from("<i", self.siginfo, 16)[0])
-            if self.was_sent
-            else None
-        )
+        return int(struct.unpack_from("<i", self.siginfo, 16)[0]) if self.was_sent else None
 
     @property
     def name(self) -> str:
@@ -135,32 +132,39 @@ def take(tid: int, fault: Fault, earlier: tuple[Fault, ...] = ()) -> Snapshot | 
 
 
 def current(tid: int, signal: int, info: bytes = b"") -> Fault:
-    """The fault at which a thread is stopped now.  Raises ptrace.ForeignArchitecture."""
-    return Fault(signal, ptrace.registers(tid), info)
+    """The fault at which a thread is stopped now, its program counter at the instruction that caused it: int3 leaves it
+    behind itself.  Raises ptrace.ForeignArchitecture."""
+    fault = Fault(signal, ptrace.registers(tid), info)
+    pc = fault.registers["rip"]
+    if signal == signals.SIGTRAP and fault.code == SI_KERNEL and _peek(tid, pc - 1, 1) == b"\xcc":
+        fault.registers["rip"] = pc - 1
+    return fault
 
 
-def _copy_memory(
-    tid: int, maps: tuple[Mapping, ...], faults: tuple[Fault, ...]
-) -> Memory:
+def _peek(tid: int, address: int, size: int) -> bytes:
+    """Memory of a stopped thread; empty if there is none."""
+    try:
+        with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
+            return os.pread(memory.fileno(), size, address)
+    except (OSError, OverflowError, ValueError):  # not mapped; not an offset
+        return b""
+
+
+def _copy_memory(tid: int, maps: tuple[Mapping, ...], faults: tuple[Fault, ...]) -> Memory:
     """The stacks from the innermost frame outwards, the code at the faults, the vDSO."""
     ranges = []
     for fault in faults:
-        ranges.append((fault.registers["rip"], fault.registers["rip"] + CODE_BYTES))
+        ranges.append((fault.registers["rip"] - SYSCALL_BYTES, fault.registers["rip"] + CODE_BYTES))
         ranges += _stack_range(maps, fault.registers["rsp"])
     ranges += [(m.start, m.end) for m in maps if m.path == VDSO]
     pieces = []
-    with (
-        contextlib.suppress(OSError),
-        open(f"/proc/{tid}/mem", "rb", buffering=0) as memory,
-    ):
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
         for start, end in _merge(ranges):
             pieces += list(_read(memory.fileno(), start, end))
     return Memory(tuple(pieces))
 
 
-def _stack_range(
-    maps: tuple[Mapping, ...], stack_pointer: int
-) -> list[tuple[int, int]]:
+def _stack_range(maps: tuple[Mapping, ...], stack_pointer: int) -> list[tuple[int, int]]:
     """From below the stack pointer to the end of its mapping; an exhausted stack begins above the stack pointer."""
     for mapping in maps:
         if mapping.end > stack_pointer and mapping.readable and mapping.writable:
@@ -186,7 +190,7 @@ def _read(descriptor: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     while address < end:
         try:
             data = os.pread(descriptor, end - address, address)
-        except (OSError, OverflowError):  # not mapped; beyond what an offset can say
+        except (OSError, OverflowError, ValueError):  # not mapped; not an offset
             break
         if not data:
             break
@@ -232,26 +236,12 @@ def _open_file(tid: int, mapping: Mapping, maps: tuple[Mapping, ...]) -> int | N
     return None
 
 
-def _is_mapped(
-    descriptor: int, tid: int, mapping: Mapping, maps: tuple[Mapping, ...]
-) -> bool:
+def _is_mapped(descriptor: int, tid: int, mapping: Mapping, maps: tuple[Mapping, ...]) -> bool:
     """Same inode; or, as inode numbers differ on stacked file systems, the same ELF header page (with build-id)."""
     if os.fstat(descriptor).st_ino == mapping.inode:
         return True
-    first = next(
-        (
-            m
-            for m in maps
-            if m.inode == mapping.inode and m.path == mapping.path and m.offset == 0
-        ),
-        None,
-    )
+    first = next((m for m in maps if m.inode == mapping.inode and m.path == mapping.path and m.offset == 0), None)
     if first is None:
         return False
-    try:
-        with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
-            return os.pread(memory.fileno(), PAGE, first.start) == os.pread(
-                descriptor, PAGE, 0
-            ).ljust(PAGE, b"\0")
-    except (OSError, OverflowError):
-        return False
+    header = _peek(tid, first.start, PAGE)
+    return bool(header) and header == os.pread(descriptor, PAGE, 0).ljust(PAGE, b"\0")

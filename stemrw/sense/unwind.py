@@ -1,11 +1,11 @@
 """Backtraces: by call frame information (drgn), and what can be said where that ends.
 
-drgn unwinds a core file of the copied stack.  It is used for what CFI proves only: where code has none it would go on by
-frame pointers, so the frames behind such code are dropped.  What follows is a guess and marked as one: words on the
+drgn unwinds a core file of the copied stack.  It is used for what CFI proves only: where code has none it would go on
+by frame pointers, so the frames behind such code are dropped.  What follows is a guess and marked as one: words on the
 stack that point right behind a call instruction, each followed by CFI as far as that holds.
 
-drgn ends a trace after 1,024 frames.  A deeper one is continued from the registers of its last frame: the core file is a
-memory file whose register note is rewritten in place (98,000 frames in 0.3 s).
+drgn ends a trace after 1,024 frames.  A deeper one is continued from the registers of its last frame: the core file is
+a memory file whose register note is rewritten in place (98,000 frames in 0.3 s).
 """
 
 from __future__ import annotations
@@ -88,11 +88,7 @@ class Unwinder:
             symbol = self._program.symbol(address)
         except LookupError:
             return None
-        return (
-            symbol.name
-            if symbol.address <= address < symbol.address + symbol.size
-            else None
-        )
+        return symbol.name if symbol.address <= address < symbol.address + symbol.size else None
 
     def _certain(self, registers: Registers[str, int]) -> Backtrace:
         """What CFI proves."""
@@ -107,10 +103,7 @@ class Unwinder:
             frames.append(frame)
             if len(frames) >= MAX_FRAMES:
                 return Backtrace(frames, f"deeper than {MAX_FRAMES} frames")
-        return Backtrace(
-            frames,
-            self._obstacle(frames[-1], None) or "the stack could not be read further",
-        )
+        return Backtrace(frames, self._obstacle(frames[-1], None) or "the stack could not be read further")
 
     def _obstacle(self, frame: RawFrame, caller: RawFrame | None) -> str | None:
         """Why the step from a frame to its caller proves nothing; None: it does."""
@@ -130,17 +123,11 @@ class Unwinder:
         known = self._functions.get(address)
         if known is None:
             place = self._space.place(address)
-            known = (
-                place is not None
-                and place.module.can_unwind
-                and place.module.function(place.address) is not None
-            )
+            known = place is not None and place.module.can_unwind and place.module.function(place.address) is not None
             self._functions[address] = known
         return known
 
-    def _unwind(
-        self, registers: Registers[str, int], depth_one: bool = False
-    ) -> Iterator[RawFrame | None]:
+    def _unwind(self, registers: Registers[str, int], depth_one: bool = False) -> Iterator[RawFrame | None]:
         """drgn's frames; None behind the outermost one, if CFI says that it is."""
         current = dict(registers)
         return_address = depth_one
@@ -189,9 +176,7 @@ class Unwinder:
             extra.try_file(path, fd=os.dup(module.descriptor), force=True)
         return program
 
-    def _guesses(
-        self, last: RawFrame, registers: Registers[str, int]
-    ) -> list[RawFrame]:
+    def _guesses(self, last: RawFrame, registers: Registers[str, int]) -> list[RawFrame]:
         """Return addresses that the stack seems to hold above the last certain frame."""
         guesses: list[RawFrame] = []
         slot, end = last.stack & ~7, last.stack + _SCANNED_BYTES
@@ -207,31 +192,21 @@ class Unwinder:
             slot = max(slot, chain[-1].stack)
         return guesses
 
-    def _chain(
-        self, pc: int, stack: int, registers: Registers[str, int]
-    ) -> list[RawFrame]:
+    def _chain(self, pc: int, stack: int, registers: Registers[str, int]) -> list[RawFrame]:
         """A guessed frame and its callers, as long as CFI leads from one return address to the next."""
         frames: list[RawFrame] = []
-        for frame in self._unwind(
-            {**registers, "rip": pc - 1, "rsp": stack}, depth_one=True
-        ):
+        for frame in self._unwind({**registers, "rip": pc - 1, "rsp": stack}, depth_one=True):
             if frame is None or len(frames) >= MAX_GUESSES:
                 break
-            if frames and not (
-                self._has_cfi(frames[-1].inside) and self._is_return_address(frame.pc)
-            ):
+            if frames and not (self._has_cfi(frames[-1].inside) and self._is_return_address(frame.pc)):
                 break
             frames.append(frame._replace(certain=False))
         return frames
 
     def _is_return_address(self, address: int) -> bool:
         place = self._space.place(address)
-        return place is not None and follows_call(
-            place.module.read(place.address - 8, 8)
-        )
+        return place is not None and follows_call(place.module.read(place.address - 8, 8))
 
 
 def _packed(registers: Registers[str, int]) -> bytes:
-    return struct.pack(
-        f"<{len(REGISTERS)}Q", *(registers[name] & (1 << 64) - 1 for name in REGISTERS)
-    )
+    return struct.pack(f"<{len(REGISTERS)}Q", *(registers[name] & (1 << 64) - 1 for name in REGISTERS))
