@@ -317,10 +317,8 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_vfork:
         before_clone(context, number);
         return false;
-    case NR_exit: /* of this thread: its context is free for another */
+    case NR_exit: /* of this thread; its context is taken over when its thread id is found dead */
         commit_all(context);
-        context->resume = instruction_address(context);
-        context->owner = 0;
         return false;
     case NR_execve:
     case NR_execveat:

@@ -44,7 +44,6 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
     context->mark = context->marks_start;
     context->log = context->log_start;
-    context->in_handler = 0;
     context->stack_top = (uint64_t)context + STACK_TOP_OFFSET;
     context->run_service = (uint64_t)&run_service;
     context->leave = (uint64_t)&leave;

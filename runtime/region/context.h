@@ -110,8 +110,6 @@ struct context {
     uint64_t log_peak;
     int32_t thread; /* kernel thread id */
     uint32_t exact; /* other threads may be alive: log exactly the bytes written */
-    uint32_t mask_saved;
-    uint32_t in_handler;
     uint32_t alternate_ours;
     uint32_t fault_class;
     uint64_t fault_pc;

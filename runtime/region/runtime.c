@@ -5,6 +5,7 @@
 #include "arch/x86_64/unistd.h"
 #include "fault/signals.h"
 #include "region/context.h"
+#include "region/serve.h"
 #include "translate/cache.h"
 
 enum { AT_NULL = 0, AT_SECURE = 23, AT_HWCAP2 = 26, HWCAP2_FSGSBASE = 2, PR_GET_AUXV = 0x41555856 };
@@ -191,9 +192,7 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
             degrade(state, patch, REASON_REENTERED);
             return 0;
         }
-        context->depth = context->mark_rsp = 0;
-        context->mark = context->marks_start;
-        context->log = context->log_start;
+        commit_all(context);
     }
     look_for_threads(context);
     return 1;

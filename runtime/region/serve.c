@@ -9,6 +9,8 @@
 #include "region/runtime.h"
 #include "translate/cache.h"
 
+#define VSYSCALL_PAGE 0xffffffffff600000ul /* emulated by the kernel when control gets there */
+
 static uint64_t *table(struct context *context) { return (uint64_t *)((char *)context + TABLE_OFFSET); }
 
 static struct mark *top(const struct context *context) { return (struct mark *)context->mark; }
@@ -48,9 +50,20 @@ void go_native(struct context *context, uintptr_t address, enum reason reason) {
     context->resume = native_address(address);
 }
 
+/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call. */
+static bool raise_wild_jump(struct context *context, uintptr_t target) {
+    uintptr_t caller = 0;
+    safe_copy(&caller, (const void *)context->registers.general[RSP], sizeof caller);
+    return raise_fault(context, FAULT_WILD_JUMP, range_known(caller) ? caller - 1 : target, target);
+}
+
 /* Locked translation.  NULL with *reason: run it natively. */
 static struct translation *translation_of(uintptr_t source, bool entry, enum reason *reason, bool *executable) {
     *executable = true;
+    if (source >= VSYSCALL_PAGE && source < VSYSCALL_PAGE + OS_PAGE) {
+        *reason = REASON_UNKNOWN_CODE;
+        return NULL;
+    }
     if (!runtime_lock()) {
         *reason = REASON_BUSY;
         return NULL;
@@ -94,7 +107,7 @@ bool go_to(struct context *context, uintptr_t target) {
         return false;
     }
     if (!executable)
-        return raise_fault(context, FAULT_WILD_JUMP, target, target);
+        return raise_wild_jump(context, target);
     go_native(context, target, reason);
     return false;
 }
@@ -117,7 +130,7 @@ static bool link(struct context *context) {
         return false;
     }
     if (!executable)
-        return raise_fault(context, FAULT_WILD_JUMP, target, target);
+        return raise_wild_jump(context, target);
     go_native(context, target, reason);
     return false;
 }

@@ -70,8 +70,8 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
     }
     if (cache_find(start) || builder->block_count == MAX_BLOCKS || !range_of(start))
         return -1;
-    builder->blocks[builder->block_count] = (struct block){.start = start, .wants_entry = wants_entry};
-    return (int)builder->block_count++;
+    builder_add_block(builder, (struct block){.start = start, .wants_entry = wants_entry});
+    return (int)builder->block_count - 1;
 }
 
 /* What the translator does not carry, though the decoder knows it. */

@@ -42,11 +42,20 @@ uint32_t builder_cold(struct builder *builder, struct cold cold) {
     return builder->cold_count++;
 }
 
+static uint32_t block_slot(const struct builder *builder, uintptr_t source) {
+    uint32_t at = (uint32_t)((source * 0x9e3779b97f4a7c15ull) >> 50) & (BLOCK_HASH - 1);
+    while (builder->block_hash[at] && builder->blocks[builder->block_hash[at] - 1].start != source)
+        at = (at + 1) & (BLOCK_HASH - 1);
+    return at;
+}
+
 int builder_block_at(const struct builder *builder, uintptr_t source) {
-    for (uint32_t b = 0; b < builder->block_count; b++)
-        if (builder->blocks[b].start == source)
-            return (int)b;
-    return -1;
+    return (int)builder->block_hash[block_slot(builder, source)] - 1;
+}
+
+void builder_add_block(struct builder *builder, struct block block) {
+    builder->blocks[builder->block_count++] = block;
+    builder->block_hash[block_slot(builder, block.start)] = (uint16_t)builder->block_count;
 }
 
 static void emit_literals(struct builder *builder) {
@@ -72,6 +81,8 @@ static void resolve(struct builder *builder) {
 }
 
 static void reset(struct builder *builder, uintptr_t root, struct arena *arena) {
+    for (uint32_t i = 0; i < BLOCK_HASH; i++)
+        builder->block_hash[i] = 0;
     builder->block_count = builder->instruction_count = builder->fixup_count = 0;
     builder->literal_count = builder->cold_count = builder->map_count = 0;
     builder->has_mark = builder->full = false;

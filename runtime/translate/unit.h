@@ -13,6 +13,7 @@ enum {
     MAX_LITERALS = 2048,
     MAX_COLDS = 4096,
     MAX_UNIT_BYTES = 512 << 10,
+    BLOCK_HASH = 2048,
     UNIT_FILL = 384, /* direct callees are taken in until a unit has this many instructions: a page is not left empty */
 };
 
@@ -67,6 +68,7 @@ struct builder {
     bool full;     /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS]; /* per block with a mark: offset behind the checkpoint */
     struct block blocks[MAX_BLOCKS];
+    uint16_t block_hash[BLOCK_HASH]; /* open addressing: number of the block + 1; 0: free */
     struct source_instruction instructions[MAX_INSTRUCTIONS];
     struct fixup fixups[MAX_FIXUPS];
     uint64_t literals[MAX_LITERALS];
@@ -82,6 +84,7 @@ uint32_t builder_literal(struct builder *builder, uint64_t value);
 void builder_fixup(struct builder *builder, enum fixup_kind kind, uint32_t index); /* for the 4 bytes just emitted */
 uint32_t builder_cold(struct builder *builder, struct cold cold);
 int builder_block_at(const struct builder *builder, uintptr_t source); /* -1: not in this unit */
+void builder_add_block(struct builder *builder, struct block block);
 
 /* discover.c: fill .blocks and .instructions from .root. */
 enum reason discover(struct builder *builder);

@@ -1,5 +1,38 @@
 #include "arch/x86_64/emit.h"
 
+void emit_bytes(struct emitter *out, const uint8_t *bytes, unsigned count) {
+    if (out->at + count > out->end) {
+        out->at = out->end + 1; /* seen by the builder: everything after is thrown away */
+        return;
+    }
+    for (unsigned i = 0; i < count; i++)
+        *out->at++ = bytes[i];
+}
+
+void emit8(struct emitter *out, uint8_t value) { emit_bytes(out, &value, 1); }
+void emit32(struct emitter *out, uint32_t value) { emit_bytes(out, (const uint8_t *)&value, 4); }
+void emit64(struct emitter *out, uint64_t value) { emit_bytes(out, (const uint8_t *)&value, 8); }
+
+void emit_context(struct emitter *out, uint8_t opcode, unsigned reg, size_t offset) {
+    emit8(out, 0x65);
+    emit8(out, 0x48 | (reg >> 3 & 1) << 2);
+    emit8(out, opcode);
+    emit8(out, 0x04 | (reg & 7) << 3);
+    emit8(out, 0x25);
+    emit32(out, (uint32_t)offset);
+}
+
+void emit_context_immediate(struct emitter *out, size_t offset, uint32_t value) {
+    EMIT(out, 0x65, 0xc7, 0x04, 0x25);
+    emit32(out, (uint32_t)offset);
+    emit32(out, value);
+}
+
+void emit_context_jump(struct emitter *out, size_t offset) {
+    EMIT(out, 0x65, 0xff, 0x24, 0x25);
+    emit32(out, (uint32_t)offset);
+}
+
 void emit_operand(struct emitter *out, uint8_t opcode, unsigned reg, const struct instruction *instruction,
                   uintptr_t address, bool keep_segment) {
     const uint8_t wide = 0x48 | (reg >> 3 & 1) << 2;

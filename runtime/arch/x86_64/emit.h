@@ -17,18 +17,10 @@ enum general_register { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11
 
 static inline uint32_t emitted(const struct emitter *out) { return (uint32_t)(out->at - out->start); }
 
-static inline void emit_bytes(struct emitter *out, const uint8_t *bytes, unsigned count) {
-    if (out->at + count > out->end) {
-        out->at = out->end + 1; /* seen by the builder: everything after is thrown away */
-        return;
-    }
-    for (unsigned i = 0; i < count; i++)
-        *out->at++ = bytes[i];
-}
-
-static inline void emit8(struct emitter *out, uint8_t value) { emit_bytes(out, &value, 1); }
-static inline void emit32(struct emitter *out, uint32_t value) { emit_bytes(out, (const uint8_t *)&value, 4); }
-static inline void emit64(struct emitter *out, uint64_t value) { emit_bytes(out, (const uint8_t *)&value, 8); }
+void emit_bytes(struct emitter *out, const uint8_t *bytes, unsigned count);
+void emit8(struct emitter *out, uint8_t value);
+void emit32(struct emitter *out, uint32_t value);
+void emit64(struct emitter *out, uint64_t value);
 #define EMIT(out, ...)                                                                                                 \
     do {                                                                                                               \
         static const uint8_t bytes_[] = {__VA_ARGS__};                                                                 \
@@ -37,30 +29,16 @@ static inline void emit64(struct emitter *out, uint64_t value) { emit_bytes(out,
 
 static inline bool fits32(int64_t value) { return value == (int32_t)value; }
 
-/* op r64, gs:[offset] and its inverse: opcode 8b loads, 89 stores, 0b or, 03 add, 3b cmp r,m */
-static inline void emit_context(struct emitter *out, uint8_t opcode, unsigned reg, size_t offset) {
-    emit8(out, 0x65);
-    emit8(out, 0x48 | (reg >> 3 & 1) << 2);
-    emit8(out, opcode);
-    emit8(out, 0x04 | (reg & 7) << 3);
-    emit8(out, 0x25);
-    emit32(out, (uint32_t)offset);
-}
+/* op r64, gs:[offset]; opcode 8b loads, 89 stores, 0b or, 03 add, 3b cmp r,m */
+void emit_context(struct emitter *out, uint8_t opcode, unsigned reg, size_t offset);
 #define LOAD_CONTEXT(out, reg, field) emit_context(out, 0x8b, reg, offsetof(struct context, field))
 #define STORE_CONTEXT(out, reg, field) emit_context(out, 0x89, reg, offsetof(struct context, field))
 
 /* mov dword gs:[offset], imm32 (the upper half of a field is kept zero by whoever reads it as 32 bits) */
-static inline void emit_context_immediate(struct emitter *out, size_t offset, uint32_t value) {
-    EMIT(out, 0x65, 0xc7, 0x04, 0x25);
-    emit32(out, (uint32_t)offset);
-    emit32(out, value);
-}
+void emit_context_immediate(struct emitter *out, size_t offset, uint32_t value);
 
 /* jmp gs:[offset] */
-static inline void emit_context_jump(struct emitter *out, size_t offset) {
-    EMIT(out, 0x65, 0xff, 0x24, 0x25);
-    emit32(out, (uint32_t)offset);
-}
+void emit_context_jump(struct emitter *out, size_t offset);
 
 /* op reg, <the memory operand of an instruction>: mov (8b) or lea (8d).  `reg` is rcx or rdx (encodings of rsp, rbp and
  * their likes as a base are not handled); `address` is the instruction's own; its segment prefix is kept if wanted. */
