@@ -1,0 +1,460 @@
+"""What iced-x86 says about one point of the encoding space, reduced to what the runtime's decoder reports.
+
+The few places where iced-x86's answer is not what the translator needs (its flags of a shift by a count that may be
+zero, memory that it does not model) are the named sets at the top of this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import iced_x86
+from iced_x86 import CpuidFeature, Decoder, FlowControl, Instruction, InstructionInfoFactory, MemorySizeInfo, OpCodeInfo
+from iced_x86 import OpAccess, OpKind, Register, RflagsBits
+
+from .encodings import MEMORY, OPERAND_KINDS, REGISTER, Map, Point, encode, names_of
+
+FLOWS = (
+    "NEXT", "JUMP", "BRANCH", "LOOP", "CALL", "JUMP_INDIRECT", "CALL_INDIRECT", "RETURN", "SYSCALL", "TRAP",
+    "TRANSACTION", "FAR",
+)  # fmt: skip
+MEMORIES = ("NONE", "OPERAND", "STRING", "MASKED", "VECTOR", "OTHER")
+STACKS = ("NONE", "PUSH", "POP", "ADJUST", "LEAVE", "LOADED")
+IMMEDIATES = ("NONE", "UNSIGNED8", "UNSIGNED16", "SIGNED", "RELATIVE", "FAR", "OFFSET")
+
+STRING_ACCESS = {"MOVS": 2, "STOS": 2, "INS": 2, "CMPS": 1, "SCAS": 1, "LODS": 0, "OUTS": 0}
+UNMODELLED_MEMORY = {"MONITOR": 1, "MONITORX": 1, "CLZERO": 2, "UMONITOR": 1}
+"""iced-x86 reports no memory access of these; they read or write the line at [rax] (or the given register)."""
+OTHER_MEMORY = {"MOVDIR64B", "ENQCMD", "ENQCMDS", "ENTER", "XLATB"}
+"""More, or something else, than the ModRM operand is accessed."""
+SHIFTS = {"ROL", "ROR", "SHL", "SHR", "SAL", "SAR", "SHLD", "SHRD"}
+ROTATES_THROUGH_CARRY = {"RCL", "RCR"}
+ADJUSTING = {"ADD", "SUB", "AND", "INC", "DEC", "LEA"}
+OTHER_FEATURES = {
+    "FSGSBASE", "VMX", "SVM", "SGX1", "SGX2", "SMX", "UINTR", "MPX", "ENQCMD", "TDX", "SEV_ES", "SEV_SNP", "LWP",
+    "PADLOCK_ACE", "PADLOCK_PHE", "PADLOCK_PMM", "PADLOCK_RNG", "PADLOCK_GMI", "PADLOCK_UNDOC", "CENTAUR_AIS", "FRED",
+    "MONITOR", "MONITORX", "INTEL286",
+}  # fmt: skip
+ORDINARY_OF_INTEL286 = {"LAR", "LSL", "VERR", "VERW"}
+OTHER_MNEMONICS = {
+    "WRPKRU", "CLI", "STI", "INCSSPD", "INCSSPQ", "SAVEPREVSSP", "RSTORSSP", "WRSSD", "WRSSQ", "CLRSSBSY", "SETSSBSY",
+    "VMCALL", "VMMCALL", "VMGEXIT", "RSM", "RDPMC", "SLDT", "STR", "SMSW", "SGDT", "SIDT", "LGDT", "LIDT",
+}  # fmt: skip
+
+_MNEMONICS = names_of(iced_x86.Mnemonic)
+_FEATURES = names_of(CpuidFeature)
+_FLAG_BITS = (
+    (RflagsBits.CF, 1), (RflagsBits.PF, 2), (RflagsBits.AF, 4), (RflagsBits.ZF, 8), (RflagsBits.SF, 16),
+    (RflagsBits.OF, 32), (RflagsBits.DF, 64),
+)  # fmt: skip
+_READS = {OpAccess.READ, OpAccess.COND_READ, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE}
+_WRITES = {OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE}
+_SEGMENTS = {Register.ES, Register.CS, Register.SS, Register.DS, Register.FS, Register.GS}
+_STRING_KINDS = {OpKind.MEMORY_SEG_RSI, OpKind.MEMORY_SEG_ESI, OpKind.MEMORY_ESRDI, OpKind.MEMORY_ESEDI}
+_MASKED_KINDS = {OpKind.MEMORY_SEG_RDI, OpKind.MEMORY_SEG_EDI}
+_SIGNED_KINDS = {
+    OpKind.IMMEDIATE8TO16, OpKind.IMMEDIATE8TO32, OpKind.IMMEDIATE8TO64, OpKind.IMMEDIATE16, OpKind.IMMEDIATE32,
+    OpKind.IMMEDIATE32TO64, OpKind.IMMEDIATE64,
+}  # fmt: skip
+_NEAR_KINDS = {OpKind.NEAR_BRANCH16, OpKind.NEAR_BRANCH32, OpKind.NEAR_BRANCH64}
+_FAR_KINDS = {OpKind.FAR_BRANCH16, OpKind.FAR_BRANCH32}
+
+
+def _general_registers() -> dict[int, int]:
+    order = ("A", "C", "D", "B")
+    pointers = ("SP", "BP", "SI", "DI")
+    numbers: dict[int, int] = {}
+    for number in range(16):
+        if number < 4:
+            letter = order[number]
+            names = [f"{letter}L", f"{letter}H", f"{letter}X", f"E{letter}X", f"R{letter}X"]
+        elif number < 8:
+            name = pointers[number - 4]
+            names = [f"{name}L", name, f"E{name}", f"R{name}"]
+        else:
+            names = [f"R{number}L", f"R{number}W", f"R{number}D", f"R{number}"]
+        numbers.update({getattr(Register, name): number for name in names})
+    return numbers
+
+
+GENERAL_REGISTERS = _general_registers()
+
+
+@dataclass
+class Observation:
+    """`exact` values must agree within a class (None: does not matter here); `by_size` and `by_length` values may vary
+    with (operand size, mode) or with the vector length."""
+
+    exact: dict[str, int | None] = field(default_factory=dict)
+    by_size: dict[str, int] = field(default_factory=dict)
+    by_either: dict[str, int] = field(default_factory=dict)
+
+
+class Oracle:
+    """iced-x86, asked about points."""
+
+    def __init__(self) -> None:
+        self._factory = InstructionInfoFactory()
+
+    def decode(self, point: Point) -> Instruction | None:
+        """The instruction at `point`, or None if it is invalid."""
+        code, _ = encode(point)
+        instruction = Decoder(point.bits, code).decode()
+        return None if instruction.is_invalid else instruction
+
+    def has_modrm(self, instruction: Instruction) -> bool:
+        info = OpCodeInfo(instruction.code)
+        if info.group_index >= 0 or info.rm_group_index >= 0 or info.op_code_len == 2:
+            return True
+        kinds = [OPERAND_KINDS[kind] for kind in info.op_kinds()]
+        return any(
+            ("_REG" in kind or "_RM" in kind or "_OR_MEM" in kind or kind.startswith("MEM") or kind == "SIBMEM")
+            and kind != "MEM_OFFS"
+            for kind in kinds
+        )
+
+    def valid_variant(self, point: Point) -> Point | None:
+        """`point`, or the nearest one that differs only in EVEX masking or in having a SIB byte, that is valid."""
+        candidates = [point]
+        if point.form == MEMORY and point.modrm:
+            candidates.append(point.but(sib=True))
+        if point.map.is_evex:
+            candidates += [candidate.but(mask=1) for candidate in candidates]
+        if point.map >= Map.VEX_1:  # vvvv as a register must differ from others in gathers and AMX
+            candidates += [candidate.but(vvvv=5) for candidate in candidates]
+        return next((candidate for candidate in candidates if self.decode(candidate)), None)
+
+    def observe(self, point: Point) -> Observation | None:
+        """What the decoder must know about `point`; None if it is invalid."""
+        variant = self.valid_variant(point)
+        if variant is None:
+            return None
+        instruction = self.decode(variant)
+        assert instruction is not None
+        return _Reading(self, variant, instruction).observation
+
+    def used(self, instruction: Instruction) -> tuple[int, int]:
+        """Bit masks of the general registers read and written."""
+        reads = writes = 0
+        for usage in self._factory.info(instruction).used_registers():
+            number = GENERAL_REGISTERS.get(usage.register)
+            if number is None:
+                continue
+            reads |= (usage.access in _READS) << number
+            writes |= (usage.access in _WRITES) << number
+        return reads, writes
+
+    def accesses(self, instruction: Instruction) -> list[int]:
+        """Access of each operand: bit 0 read, bit 1 written."""
+        info = self._factory.info(instruction)
+        kinds = [info.op_access(i) for i in range(instruction.op_count)]
+        return [(kind in _READS) | (kind in _WRITES) << 1 for kind in kinds]
+
+    def accesses_memory(self, instruction: Instruction) -> bool:
+        return bool(self._factory.info(instruction).used_memory())
+
+
+class _Reading:
+    """One instruction read into an observation."""
+
+    def __init__(self, oracle: Oracle, point: Point, instruction: Instruction) -> None:
+        self.oracle, self.point, self.instruction = oracle, point, instruction
+        self.info = OpCodeInfo(instruction.code)
+        self.mnemonic = _MNEMONICS[instruction.mnemonic]
+        self.kinds = [OPERAND_KINDS[self.info.op_kind(i)] for i in range(instruction.op_count)]
+        self.access = oracle.accesses(instruction)
+        self.observation = Observation()
+        self._immediate()
+        self._control()
+        self._stack()
+        self._memory()
+        self._registers()
+        self._flags()
+        self._encoding_rules()
+
+    def set(self, **values: int | None) -> None:
+        self.observation.exact.update({name: None if v is None else int(v) for name, v in values.items()})
+
+    @property
+    def string(self) -> str:
+        """Family of a string instruction, "" for others."""
+        return next((name for name in STRING_ACCESS if self.mnemonic[:-1] == name), "") if self._has_string() else ""
+
+    def _has_string(self) -> bool:
+        kinds = {self.instruction.op_kind(i) for i in range(self.instruction.op_count)}
+        return bool(kinds & _STRING_KINDS)
+
+    def _immediate(self) -> None:
+        _, head = encode(self.point)
+        ignores_mod = self.info.ignores_mod_bits
+        displacement = 0
+        if self.point.modrm:
+            displacement = 1
+            if self.point.form == MEMORY and not ignores_mod:
+                displacement += 4 + self.point.sib
+        size = self.instruction.len - head - displacement
+        kind = "NONE"
+        for i, name in enumerate(self.kinds):
+            operand = self.instruction.op_kind(i)
+            if name == "MEM_OFFS":
+                kind, size = "OFFSET", 0
+            elif name == "IMM8_CONST_1" or kind != "NONE":
+                continue
+            elif operand == OpKind.IMMEDIATE16 and self.mnemonic in ("RET", "RETF", "ENTER"):
+                kind = "UNSIGNED16"
+            elif operand == OpKind.IMMEDIATE8:
+                kind = "UNSIGNED8"
+            elif operand in _SIGNED_KINDS:
+                kind = "SIGNED"
+            elif operand in _NEAR_KINDS:
+                kind = "RELATIVE"
+            elif operand in _FAR_KINDS:
+                kind = "FAR"
+        if kind == "NONE" and size:
+            kind = "UNSIGNED8"  # a register number or a selector in the last byte
+        self.set(immediate=IMMEDIATES.index(kind), ignores_mod=ignores_mod)
+        self.observation.by_size["immediate_size"] = size
+
+    def _control(self) -> None:
+        control = self.instruction.flow_control
+        features = {_FEATURES[feature] for feature in self.instruction.cpuid_features()}
+        # GPR moves from and to segment registers, fs/gs bases, ports, virtualisation, shadow-stack management …
+        other = (
+            self.info.is_input_output
+            or self.info.is_privileged
+            or bool(features & OTHER_FEATURES and self.mnemonic not in ORDINARY_OF_INTEL286)
+            or self.mnemonic in OTHER_MNEMONICS
+            or "SEG_REG" in self.kinds
+            or bool({"ES", "CS", "SS", "DS", "FS", "GS"} & set(self.kinds))
+            or self._loads_segment()
+        )
+        flow = self._flow(control)
+        self.set(flow=FLOWS.index(flow), other=other)
+
+    def _loads_segment(self) -> bool:
+        return self.mnemonic in ("LDS", "LES", "LFS", "LGS", "LSS", "LKGS", "SWAPGS")
+
+    def _flow(self, control: int) -> str:
+        instruction = self.instruction
+        near = instruction.is_jmp_short_or_near or instruction.is_call_near
+        near_indirect = instruction.is_jmp_near_indirect or instruction.is_call_near_indirect
+        if control == FlowControl.NEXT:
+            faults = not self.info.cpl3 or self.mnemonic in ("HLT", "RSM")
+            return "TRAP" if faults else "NEXT"
+        if control == FlowControl.UNCONDITIONAL_BRANCH:
+            return "JUMP" if near else "FAR"
+        if control == FlowControl.INDIRECT_BRANCH:
+            return "JUMP_INDIRECT" if near_indirect else "FAR"
+        if control == FlowControl.CONDITIONAL_BRANCH:
+            return "BRANCH" if instruction.is_jcc_short_or_near else "LOOP"
+        if control == FlowControl.RETURN:
+            return "RETURN" if self.mnemonic == "RET" else "FAR"
+        if control == FlowControl.CALL:
+            if self.mnemonic in ("SYSCALL", "SYSENTER"):
+                return "SYSCALL"
+            if near:
+                return "CALL"
+            return "FAR" if self.kinds else "TRAP"  # far call; vmcall, seamcall … fault or are answered with an error
+        if control == FlowControl.INDIRECT_CALL:
+            return "CALL_INDIRECT" if near_indirect else "FAR"
+        if control == FlowControl.XBEGIN_XABORT_XEND:
+            return "TRANSACTION"
+        assert control in (FlowControl.INTERRUPT, FlowControl.EXCEPTION), self.mnemonic
+        return "TRAP"
+
+    def _stack(self) -> None:
+        increment = self.instruction.stack_pointer_increment
+        if self.mnemonic == "RET" and "IMM16" in self.kinds:
+            increment -= self.instruction.immediate(0)
+        stack = "NONE"
+        if self.mnemonic == "LEAVE":
+            stack = "LOADED" if self.point.osz == 1 else "LEAVE"
+            increment = 4 if self.point.mode else 8
+        elif self.mnemonic == "ENTER" or self.mnemonic.startswith(("IRET", "SYSEXIT", "UIRET", "ERET", "RETF")):
+            stack, increment = "LOADED", 0
+        elif self.instruction.is_stack_instruction:
+            stack = "PUSH" if increment < 0 else "POP"
+        adjusting = self.mnemonic in ADJUSTING and not any(
+            self.instruction.op_kind(i) == OpKind.REGISTER for i in range(1, len(self.kinds))
+        )
+        reads_other = self.point.form == MEMORY and self.mnemonic != "LEA" and self.point.modrm
+        self.set(stack=STACKS.index(stack), adjusting=None if reads_other else adjusting)
+        if stack not in ("NONE", "LOADED"):
+            self.observation.by_size["stack_bytes"] = abs(increment)
+
+    def _memory(self) -> None:
+        self.set(memory=None, access=None, lockable=None, locks=None, bit_offset=None, needs_sib=None)
+        if self.string:
+            self.set(memory=MEMORIES.index("STRING"), access=STRING_ACCESS[self.string])
+            self._memory_size()
+        elif self.mnemonic in UNMODELLED_MEMORY:
+            self.set(memory=MEMORIES.index("OTHER"), access=UNMODELLED_MEMORY[self.mnemonic])
+            self.observation.by_either["size"] = 64 if self.mnemonic == "CLZERO" else 1
+        else:
+            self._memory_operand()
+
+    def _memory_operand(self) -> None:
+        operands = [self.instruction.op_kind(i) for i in range(len(self.kinds))]
+        for i, operand in enumerate(operands):
+            if operand in _MASKED_KINDS:
+                self.set(memory=MEMORIES.index("MASKED"), access=self.access[i])
+                self._memory_size()
+                return
+        if OpKind.MEMORY in operands:
+            self._modrm_operand(operands.index(OpKind.MEMORY))
+        elif self.mnemonic in OTHER_MEMORY or self._touches_unnamed_memory():
+            self.set(memory=MEMORIES.index("OTHER"), access=3)
+            self.observation.by_either["size"] = 0xFFFF
+        elif self.point.form == REGISTER and self.point.modrm and not self.info.ignores_mod_bits:
+            pass  # a memory form may share this class
+        else:
+            self.set(memory=0, access=0, lockable=0, locks=0, bit_offset=0)
+
+    def _touches_unnamed_memory(self) -> bool:
+        return not self.instruction.is_stack_instruction and self.oracle.accesses_memory(self.instruction)
+
+    def _modrm_operand(self, index: int) -> None:
+        name = self.kinds[index]
+        memory = "OPERAND"
+        if name.startswith("MEM_VSIB"):
+            memory = "VECTOR"
+        elif name in ("SIBMEM", "MEM_MIB", "SEG_RBX_AL") or self.mnemonic in OTHER_MEMORY:
+            memory = "OTHER"
+        self.set(
+            memory=MEMORIES.index(memory),
+            access=self.access[index],
+            lockable=self.info.can_use_lock_prefix,
+            locks=self.mnemonic == "XCHG",
+            bit_offset=self.mnemonic in ("BT", "BTS", "BTR", "BTC") and "IMM8" not in self.kinds,
+            needs_sib=name.startswith("MEM_VSIB") or name == "SIBMEM",
+        )
+        self._memory_size(self.access[index])
+
+    def _memory_size(self, access: int = 1) -> None:
+        size = MemorySizeInfo(self.instruction.memory_size).size
+        if size == 0 and access:
+            size = 0xFFFF  # xsave family, AMX tiles, MPX tables
+        self.observation.by_either["size"] = size
+
+    def _registers(self) -> None:
+        roles: dict[str, int | None] = {"reg": 0, "rm": 0, "opcode_register": 0, "vvvv": 0}
+        byte_reg = byte_rm = 0
+        for name, access in zip(self.kinds, self.access, strict=True):
+            if not name.startswith(("R8_", "R16_", "R32_", "R64_")):
+                continue
+            field_name = self._field(name)
+            if field_name == "rm" and self.point.form == MEMORY and not self.info.ignores_mod_bits:
+                byte_rm |= name.startswith("R8_")
+                continue
+            roles[field_name] = (roles[field_name] or 0) | access
+            if name.startswith("R8_"):
+                byte_reg |= field_name == "reg"
+                byte_rm |= field_name != "reg"
+        if self.point.form == MEMORY and self.point.modrm and not self.info.ignores_mod_bits:
+            roles["rm"] = None
+        self.set(role_reg=roles["reg"], role_rm=roles["rm"], role_opcode=roles["opcode_register"])
+        self.set(role_vvvv=roles["vvvv"], byte_reg=byte_reg, byte_rm=byte_rm)
+        reads, writes = self._implicit()
+        self.set(implicit_reads=reads, implicit_writes=writes)
+
+    @staticmethod
+    def _field(kind: str) -> str:
+        if kind.endswith("_OPCODE"):
+            return "opcode_register"
+        if kind.endswith("_VVVV"):
+            return "vvvv"
+        return "rm" if kind.endswith(("_RM", "_OR_MEM", "_OR_MEM_MPX")) else "reg"
+
+    def _implicit(self) -> tuple[int, int]:
+        """Registers that are used whatever the fields of the encoding say: common to variants of every field."""
+        reads = writes = 0xFFFF
+        for variant in self._variants():
+            instruction = self.oracle.decode(variant)
+            if instruction is None or instruction.code != self.instruction.code:
+                continue
+            used_reads, used_writes = self.oracle.used(instruction)
+            reads, writes = reads & used_reads, writes & used_writes
+        if FLOWS[self.observation.exact["flow"] or 0] == "SYSCALL":
+            reads = 0xFF if self.point.mode else 0xFFFF  # the kernel sees them all
+            writes |= 1  # rax: the result
+        if self.mnemonic == "RDSSPD" or self.mnemonic == "RDSSPQ":
+            pass  # a no-op without shadow stack; "written" covers that
+        return reads, writes
+
+    def _variants(self) -> list[Point]:
+        point = self.point
+        variants = [point]
+        for step in (1, 2, 5):
+            rm = (point.rm + step) & 7
+            if point.form == MEMORY and rm in (4, 5):
+                rm = 6 + (step & 1)
+            moved = point.but(rm=rm, vvvv=(point.vvvv + step) & 7)
+            variants += [moved, moved.but(reg=(point.reg + step) & 7), point.but(rm=rm)]
+            variants += [point.but(reg=(point.reg + step) & 7), point.but(vvvv=(point.vvvv + step) & 7)]
+        if not point.modrm and point.map.is_legacy:
+            variants += [point.but(opcode=point.opcode ^ 1)] if self._registers_in_opcode() else []
+            variants += [point.but(rex_b=1)] if point.mode == 0 else []
+        return variants
+
+    def _registers_in_opcode(self) -> bool:
+        return any(kind.endswith("_OPCODE") for kind in self.kinds)
+
+    def _flags(self) -> None:
+        instruction = self.instruction
+        reads, writes = _flags(instruction.rflags_read), _flags(instruction.rflags_modified)
+        by_immediate = "IMM8" in self.kinds
+        uncertain = (
+            ("CL" in self.kinds and self.mnemonic in SHIFTS | ROTATES_THROUGH_CARRY)
+            or (by_immediate and self.mnemonic in ROTATES_THROUGH_CARRY)
+            or FLOWS[self.observation.exact["flow"] or 0] not in ("NEXT", "FAR")
+        )
+        if FLOWS[self.observation.exact["flow"] or 0] == "SYSCALL":
+            reads = 127
+        self.set(flags_read=reads, flags_written=0 if uncertain else writes)
+        self.set(shift_count=by_immediate and self.mnemonic in SHIFTS)
+
+    def _encoding_rules(self) -> None:
+        """What must hold of the fields that choose no instruction: vvvv, masking, broadcast."""
+        point = self.point
+        if point.map.is_legacy:
+            self.set(**dict.fromkeys(("vvvv_used", "mask_ok", "mask_required", "zero_memory", "zero_register"), None))
+            self.set(round=None, broadcast=None)
+            return
+        decode = self.oracle.decode
+        base = point.but(vvvv=0)
+        needs_vvvv = decode(base) is None
+        self.set(vvvv_used=needs_vvvv or decode(point.but(vvvv=6)) is not None)
+        masked = point.but(mask=2)
+        evex = point.map.is_evex
+        self.set(
+            mask_ok=evex and decode(masked) is not None,
+            mask_required=evex and decode(point.but(mask=0)) is None,
+            zero_memory=None,
+            zero_register=None,
+            round=None,
+            broadcast=None,
+        )
+        if not evex:
+            return
+        zeroing = decode(masked.but(zeroing=1)) is not None
+        special = decode(point.but(broadcast=1))
+        if point.form == MEMORY:
+            self.set(zero_memory=zeroing, broadcast=special is not None)
+            if special is not None:
+                self.observation.by_size["broadcast_size"] = MemorySizeInfo(special.memory_size).size
+            self.observation.by_either["displacement_scale"] = self._displacement_scale()
+        else:
+            self.set(zero_register=zeroing, round=special is not None)
+
+    def _displacement_scale(self) -> int:
+        """N of the compressed displacement disp8*N."""
+        code, head = encode(self.point)
+        tail = head + 1 + self.point.sib
+        modrm = code[head] & 0x3F | 0x40
+        changed = code[:head] + bytes([modrm]) + code[head + 1 : tail] + b"\x01" + code[tail + 4 :]
+        instruction = Decoder(self.point.bits, changed).decode()
+        return int(instruction.memory_displacement)
+
+
+def _flags(bits: int) -> int:
+    return sum(ours for theirs, ours in _FLAG_BITS if bits & theirs)

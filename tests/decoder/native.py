@@ -1,0 +1,127 @@
+"""The runtime's decoder, built as a native library and called in batches through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+DECODE = ROOT / "runtime" / "decode"
+FLAGS = ["-std=c11", "-O2", "-fPIC", "-ffreestanding", "-mgeneral-regs-only", "-Wall", "-Wextra", "-Werror"]
+
+
+class Record(NamedTuple):
+    """struct instruction of decode.h, field by field."""
+
+    length: int
+    opcode_offset: int
+    modrm_offset: int
+    displacement_offset: int
+    displacement_size: int
+    immediate_offset: int
+    immediate_size: int
+    rex_offset: int
+    rex: int
+    vex: int
+    segment: int
+    lock: bool
+    repeat: bool
+    address_size_override: bool
+    flow: int
+    stack: int
+    stack_bytes: int
+    memory: int
+    access: int
+    base: int
+    index: int
+    scale: int
+    rip_relative: bool
+    bit_offset: bool
+    operand_bytes: int
+    displacement: int
+    immediate: int
+    target: int
+    reads: int
+    writes: int
+    flags_read: int
+    flags_written: int
+    bnd_or_other: bool
+
+
+LAYOUT = struct.Struct("<11B3?BBHBBBBB??xHiqQHHBB?x")
+
+
+def enumerators(name: str) -> dict[str, int]:
+    """The constants of one `enum name { … }` of decode.h, in order of their values."""
+    text = re.sub(r"/\*.*?\*/", "", (DECODE / "decode.h").read_text(), flags=re.S)
+    match = re.search(rf"enum {name} {{(.*?)}};", text, re.S)
+    assert match, name
+    values: dict[str, int] = {}
+    following = 0
+    for item in filter(None, (part.strip() for part in match.group(1).split(","))):
+        key, _, value = (part.strip() for part in item.partition("="))
+        following = int(value, 0) if value else following
+        values[key] = following
+        following += 1
+    return values
+
+
+class NativeDecoder:
+    """decode() and its batches, loaded from a shared library that `build` made."""
+
+    def __init__(self, library: Path) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.record_size.restype = ctypes.c_size_t
+        self._library.sweep.restype = ctypes.c_size_t
+        self._library.sweep.argtypes = [
+            ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t,
+        ]  # fmt: skip
+        self._library.decode_each.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._library.decode.restype = ctypes.c_bool
+        self._library.decode.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p,
+        ]  # fmt: skip
+        assert self._library.record_size() == LAYOUT.size, "Record does not match struct instruction"
+
+    def at(self, pointer: int, available: int, address: int = 0x1000, bits: int = 64) -> Record | None:
+        """One instruction at a raw pointer of this process."""
+        out = ctypes.create_string_buffer(LAYOUT.size)
+        if not self._library.decode(pointer, available, address, bits, out):
+            return None
+        return Record(*LAYOUT.unpack(out.raw))
+
+    def one(self, code: bytes, address: int = 0x1000, bits: int = 64) -> Record | None:
+        buffer = ctypes.create_string_buffer(code, max(1, len(code)))
+        return self.at(ctypes.addressof(buffer), len(code), address, bits)
+
+    def sweep(self, code: bytes, address: int, bits: int = 64, limit: int | None = None) -> Iterator[Record]:
+        """Linear sweep; a Record of length 0 for a byte at which nothing decodes."""
+        capacity = min(limit or len(code), len(code))
+        out = ctypes.create_string_buffer(capacity * LAYOUT.size)
+        count = self._library.sweep(code, len(code), address, bits, out, capacity)
+        return (Record(*fields) for fields in LAYOUT.iter_unpack(memoryview(out)[: count * LAYOUT.size]))
+
+    def each(self, codes: bytes, stride: int, bits: int = 64) -> Iterator[Record]:
+        """Strings of `stride` bytes, each decoded on its own at 0x1000 + its offset."""
+        count = len(codes) // stride
+        out = ctypes.create_string_buffer(count * LAYOUT.size)
+        self._library.decode_each(codes, stride, count, bits, out)
+        return (Record(*fields) for fields in LAYOUT.iter_unpack(memoryview(out)[: count * LAYOUT.size]))
+
+
+def build(directory: Path, extra: list[str] | None = None) -> NativeDecoder:
+    """Compile decoder and driver with ziglang's compiler (a build dependency) into `directory`."""
+    library = directory / "decoder.so"
+    sources = [str(DECODE / "decode.c"), str(Path(__file__).with_name("driver.c"))]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl", "-shared", "-nostdlib"]
+    command += [*FLAGS, "-fno-sanitize=undefined", *(extra or []), f"-I{DECODE}", *sources, "-o", str(library)]
+    subprocess.run(command, check=True)
+    return NativeDecoder(library)
