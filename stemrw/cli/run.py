@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stemrw.documents.fault_report import FaultReport, printable
-from stemrw.errors import SensorError, UsageError
+from stemrw.errors import UsageError
 from stemrw.sense import Sensor
 
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
@@ -65,8 +65,9 @@ def _write(report: FaultReport, output: Path) -> None:
             target.write_text(text)  # a pipe or device cannot be replaced
         else:
             _replace(target, text)
-    except OSError as error:
-        raise SensorError(f"the report could not be written: {error.strerror}", file=output) from None
+    except OSError as error:  # the command is no less alive for that
+        _say(f"{printable(str(output))}: the report could not be written: {error.strerror}")
+        return
     _say(f"{_summary(report)}; report written to {printable(str(output))}")
 
 

@@ -57,6 +57,8 @@ class Unwinder:
     def __init__(self, snapshot: Snapshot, space: AddressSpace) -> None:
         self._snapshot, self._space = snapshot, space
         self._functions: dict[int, bool] = {}
+        self._unusable: set[str] = set()
+        """Modules that drgn could not read: what it makes of their frames is no CFI."""
         core = write_core(
             snapshot.tid,
             snapshot.fault.signal,
@@ -93,16 +95,19 @@ class Unwinder:
     def _certain(self, registers: Registers[str, int]) -> Backtrace:
         """What CFI proves."""
         frames: list[RawFrame] = []
-        for frame in self._unwind(registers):
-            if frames:
-                problem = self._obstacle(frames[-1], frame)
+        try:
+            for frame in self._unwind(registers):
+                problem = self._obstacle(frames[-1], frame) if frames else None
                 if problem is not None:
                     return Backtrace(frames, problem)
-            if frame is None:
-                return Backtrace(frames, None)
-            frames.append(frame)
-            if len(frames) >= MAX_FRAMES:
-                return Backtrace(frames, f"deeper than {MAX_FRAMES} frames")
+                if frame is None:
+                    return Backtrace(frames, None)
+                frames.append(frame)
+                if len(frames) >= MAX_FRAMES:
+                    return Backtrace(frames, f"deeper than {MAX_FRAMES} frames")
+        except Exception as error:  # drgn raises that itself, for whatever it cannot parse
+            first = RawFrame(registers["rip"], registers["rsp"], False, True)
+            return Backtrace(frames or [first], f"the unwinder failed: {error}")
         return Backtrace(frames, self._obstacle(frames[-1], None) or "the stack could not be read further")
 
     def _obstacle(self, frame: RawFrame, caller: RawFrame | None) -> str | None:
@@ -123,7 +128,12 @@ class Unwinder:
         known = self._functions.get(address)
         if known is None:
             place = self._space.place(address)
-            known = place is not None and place.module.can_unwind and place.module.function(place.address) is not None
+            known = (
+                place is not None
+                and place.module.can_unwind
+                and place.module.path not in self._unusable
+                and place.module.function(place.address) is not None
+            )
             self._functions[address] = known
         return known
 
@@ -173,7 +183,13 @@ class Unwinder:
             low, high = module.extent
             extra = program.extra_module(path, bias, create=True)
             extra.address_range = (low + bias, high + bias)
-            extra.try_file(path, fd=os.dup(module.descriptor), force=True)
+            try:
+                extra.try_file(path, fd=os.dup(module.descriptor), force=True)
+            except Exception:  # see _certain
+                self._unusable.add(module.path)
+                continue
+            if extra.loaded_file_bias != bias:  # None: it is not used
+                self._unusable.add(module.path)
         return program
 
     def _guesses(self, last: RawFrame, registers: Registers[str, int]) -> list[RawFrame]:

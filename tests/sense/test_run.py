@@ -224,7 +224,7 @@ def test_program_that_waits_is_reported_as_waiting(sense: Sense, crasher: Progra
 
 def test_killed_tree_leaves_nothing_behind(sense: Sense, crasher: Program, tmp_path: Path) -> None:
     sense("sh", "-c", f"{crasher.path} wait & echo $! > child; {crasher.path} wait", options=("--timeout", "0.5"))
-    assert not Path("/proc", (tmp_path / "child").read_text().strip()).exists()
+    assert not Path("/proc", (tmp_path / "child").read_text().strip(), "exe").exists()
 
 
 @pytest.mark.parametrize("status", [0, 1, 77])
