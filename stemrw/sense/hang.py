@@ -23,7 +23,9 @@ SAMPLES = 10
 _INTERVAL = 0.06
 """Seconds between samples."""
 _OBSERVED = 0.2
-"""Seconds during which the use of CPU time is compared.  A clock tick is 0.01 s."""
+"""Seconds during which the use of CPU time is compared."""
+_BUSY = 0.02
+"""Seconds of CPU time in which a process is at work, not just waiting.  A clock tick is 0.01 s."""
 _NO_SIGNAL = 0
 
 FrameKey = tuple[str, int, int]
@@ -65,9 +67,10 @@ def _busiest_process(monitor: Monitor) -> int | None:
     before = _cpu((pid, process.times(pid)) for pid in monitor.processes)
     monitor.wait(_OBSERVED)
     found = [(pid, times) for pid in sorted(monitor.processes) if (times := process.times(pid)) is not None]
-    if not found:
-        return None
-    return max(found, key=lambda item: (item[1].cpu - before.get(item[0], item[1].cpu), item[1].started))[0]
+    used = {pid: times.cpu - before.get(pid, times.cpu) for pid, times in found}
+    if max(used.values(), default=0.0) >= _BUSY:
+        return max(used, key=lambda pid: used[pid])
+    return max(found, key=lambda item: (item[1].started, item[0]), default=(None, None))[0]
 
 
 def _busiest_thread(monitor: Monitor, pid: int) -> int | None:
