@@ -155,7 +155,7 @@ def _payload(
         displaced_code += displaced.code.ljust(align(len(displaced.code), 16), b"\xcc")
         patches.append(
             Patch(
-                kind=site.kind,  # type: ignore[arg-type]
+                kind=site.kind,
                 name=site.name,
                 function=entry.function,
                 address=entry.address,

@@ -1,0 +1,62 @@
+"""Documents as text for people: plain lines, the same on a terminal and in a pipe but for colour."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from stemrw.documents.fault_report import printable
+from stemrw.documents.manifest import Manifest, manifest_path
+from stemrw.documents.plan import PlannedRegion
+
+
+def summary(manifest: Manifest, output: Path) -> str:
+    """What was written, and for each region what it is, why it was chosen and what it returns."""
+    lines = [Text.assemble((printable(str(output)), "bold"), f": {_added(manifest)}")]
+    for region in manifest.regions:
+        lines.append(Text.assemble("  region ", (_name(region), "cyan"), f", {region.size} bytes"))
+        lines += [Text(f"    {printable(why)}") for why in region.why]
+        lines.append(Text.assemble("    a rescue returns ", (_returned(region), "green"), _because(region)))
+    if manifest.unobserved:
+        names = ", ".join(map(printable, manifest.unobserved))
+        lines.append(Text(f"  not observed, because not called through a stub: {names}"))
+    lines.append(Text(f"manifest: {printable(str(manifest_path(output)))}"))
+    return _as_text(lines)
+
+
+def _added(manifest: Manifest) -> str:
+    added = manifest.output.size - manifest.input.size
+    return f"{len(manifest.regions)} region{'s' if len(manifest.regions) > 1 else ''}, {added} bytes added"
+
+
+def _name(region: PlannedRegion) -> str:
+    return f"{printable(region.symbol)} at {region.address:#x}" if region.symbol else f"{region.address:#x}"
+
+
+def _returned(region: PlannedRegion) -> str:
+    if region.return_kind == "void":
+        return "nothing"
+    if region.return_kind == "double":
+        return f"the double with the bits {region.return_value:#x}"
+    value = region.return_value
+    return str(value - (1 << 64) if value >> 63 else value)
+
+
+def _because(region: PlannedRegion) -> str:
+    return f": {printable('; '.join(region.return_evidence))}" if region.return_evidence else ""
+
+
+def _as_text(lines: list[Text]) -> str:
+    """The lines unwrapped; with colour codes only where standard output is a terminal that wants them."""
+    colour = Console(file=sys.stdout).color_system
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, force_terminal=colour is not None, color_system="standard" if colour else None, soft_wrap=True
+    )
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+    return buffer.getvalue()

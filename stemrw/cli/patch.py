@@ -1,0 +1,122 @@
+"""`stemrw patch`: from fault reports to a hardened file and its manifest."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemrw.errors import UsageError
+
+if TYPE_CHECKING:
+    from stemrw.documents.fault_report import FaultReport
+    from stemrw.documents.localization import Localization
+    from stemrw.image import Image
+
+EPILOG = (
+    "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
+    "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
+    "Exit status: 0 written; 2 an error, nothing was written."
+)
+
+
+def patch(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The program or shared library to harden.")],
+    fault: Annotated[
+        list[Path] | None,
+        typer.Option("--fault", metavar="REPORT", help="Fault report, of `stemrw run` or by hand. Repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT", help="The hardened file. Default: ./NAME.hardened"),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="SYMBOL|ADDR", help="Make this function the region, whatever the report leads to."),
+    ] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Make the function of this frame of the report the region (0: crash)."),
+    ] = None,
+    return_value: Annotated[
+        str | None,
+        typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
+) -> None:
+    """Harden a program or shared library against the faults of one or more reports.
+
+    The function in which the fault lies (or --region, or --frame) will run with a checkpoint: when the fault comes
+    again, what the function did is undone and it returns an error. OUT.manifest.json says what was changed and why.
+    """
+    from stemrw.cli._render import summary
+    from stemrw.documents.manifest import manifest_path
+    from stemrw.image import Image
+    from stemrw.plan import plan
+    from stemrw.rewrite import rewrite, write_output
+
+    _check(file, fault or [], region, frame)
+    output = output or Path(file.name + ".hardened")
+    image = Image.open(file)
+    localizations = _localize(image, fault or [], region=region, frame=frame, force=force)
+    planned = plan(localizations, image, return_value=_pattern(return_value))
+    done = rewrite(bytes(image.elf.data), planned, events_path=str(events) if events is not None else None)
+    manifest = done.manifest.to_json()
+    write_output([(output, done.data), (manifest_path(output), manifest.encode())], like=file)
+    print(manifest if as_json else summary(done.manifest, output), end="")
+
+
+def _check(file: Path, faults: list[Path], region: str | None, frame: int | None) -> None:
+    if not file.is_file():
+        raise UsageError("there is no such file", file=file)
+    if not faults and region is None:
+        raise UsageError("nothing says what to harden against", hint="give --fault REPORT or --region SYMBOL|ADDR")
+    if frame is not None and region is not None:
+        raise UsageError("--frame and --region both choose the function", hint="give one of them")
+    if frame is not None and len(faults) != 1:
+        raise UsageError("--frame counts in one report", hint="give exactly one --fault")
+
+
+def _localize(
+    image: Image, faults: list[Path], *, region: str | None, frame: int | None, force: bool
+) -> list[Localization]:
+    from stemrw.documents.fault_report import load_report
+    from stemrw.localize import localize
+
+    if not faults:
+        # a region without a fault: localized as if something had been reported about this very file
+        found = localize(_no_fault(image), image, region=region)
+        return [found.model_copy(update={"fault_class": "none"})]
+    return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
+
+
+def _no_fault(image: Image) -> FaultReport:
+    from stemrw.documents.fault_report import FaultReport, Location, ModuleInfo
+
+    module = ModuleInfo(path=str(image.path), build_id=image.build_id, sha256=image.sha256)
+    return FaultReport(fault_class="abort", program=module, modules=(module,), pc=Location())
+
+
+def _pattern(value: str | None) -> int | None:
+    """A number as the user writes it, as a 64-bit pattern; with a decimal point it is a double."""
+    if value is None:
+        return None
+    try:
+        number = int(value, 0)
+    except ValueError:
+        try:
+            return int.from_bytes(struct.pack("<d", float(value)), "little")
+        except ValueError:
+            raise UsageError(f"--return {value!r} is no number", hint="such as -1, 0x7f, or 1.5") from None
+    if not -(1 << 63) <= number < 1 << 64:
+        raise UsageError(f"--return {value} does not fit in 64 bits")
+    return number & ((1 << 64) - 1)
