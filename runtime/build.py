@@ -25,12 +25,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 FLAGS = [
-    "-target", "x86_64-linux-musl", "-mcpu=x86_64", "-std=c11", "-O2",
+    "-target", "x86_64-linux-musl", "-mcpu=x86_64-mmx-sse-sse2-x87+soft_float", "-std=c11", "-O2",
     "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all", "-fno-asynchronous-unwind-tables",
     "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-fno-jump-tables",
-    "-fno-plt", "-fcf-protection=none", "-mgeneral-regs-only", "-mno-red-zone", "-fno-strict-aliasing",
+    "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",
     "-Wall", "-Wextra", "-Werror", "-Wno-unused-command-line-argument", "-Wno-unterminated-string-initialization",
 ]  # fmt: skip
+# zig drops -mgeneral-regs-only: the features are taken away one by one (a test disassembles the image).
 ASSEMBLER_FLAGS = ["-target", "x86_64-linux-musl", "-fPIC", "-Wno-unused-command-line-argument"]
 LINK = [
     "ld.lld", "-pie", "--no-dynamic-linker", "--no-undefined", "-z", "norelro", "-z", "noexecstack", "-e", "0",

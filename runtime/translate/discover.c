@@ -74,6 +74,12 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
     return (int)builder->block_count - 1;
 }
 
+/* A branch target: decoded later, so that what is fallen into follows its block in the unit. */
+static void add_target(struct builder *builder, uintptr_t start) {
+    if (builder->pending_count < MAX_PENDING)
+        builder->pending[builder->pending_count++] = start;
+}
+
 /* What the translator does not carry, though the decoder knows it. */
 static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
     if (decoded->segment == 0x65)
@@ -87,7 +93,7 @@ static enum reason refusal(const struct instruction *decoded, const uint8_t *byt
     return REASON_NONE;
 }
 
-/* Decode one block; its successors are added behind it, the one it falls into first. */
+/* Decode one block, after which only the one that it falls into is added. */
 static void decode_block(struct builder *builder, uint32_t index) {
     struct block *block = &builder->blocks[index];
     uintptr_t address = block->start;
@@ -132,12 +138,12 @@ static void decode_block(struct builder *builder, uint32_t index) {
         case FLOW_LOOP:
             block->next = address;
             add_block(builder, address, false);
-            add_block(builder, at->decoded.target, false);
+            add_target(builder, at->decoded.target);
             return;
         case FLOW_JUMP:
         case FLOW_TRANSACTION:
             block->next = 0;
-            add_block(builder, at->decoded.target, false);
+            add_target(builder, at->decoded.target);
             return;
         default:
             block->next = 0;
@@ -200,6 +206,8 @@ enum reason discover(struct builder *builder) {
         return REASON_UNKNOWN_CODE;
     for (uint32_t b = 0; b < builder->block_count; b++) {
         decode_block(builder, b);
+        while (b + 1 == builder->block_count && builder->pending_count)
+            add_block(builder, builder->pending[--builder->pending_count], false);
         if (b + 1 == builder->block_count)
             add_callees(builder, &scanned);
     }

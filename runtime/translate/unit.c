@@ -83,7 +83,7 @@ static void resolve(struct builder *builder) {
 static void reset(struct builder *builder, uintptr_t root, struct arena *arena) {
     for (uint32_t i = 0; i < BLOCK_HASH; i++)
         builder->block_hash[i] = 0;
-    builder->block_count = builder->instruction_count = builder->fixup_count = 0;
+    builder->pending_count = builder->block_count = builder->instruction_count = builder->fixup_count = 0;
     builder->literal_count = builder->cold_count = builder->map_count = 0;
     builder->has_mark = builder->full = false;
     builder->root = root;

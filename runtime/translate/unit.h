@@ -8,6 +8,7 @@
 
 enum {
     MAX_BLOCKS = 512,
+    MAX_PENDING = 1024,
     MAX_INSTRUCTIONS = 4096,
     MAX_FIXUPS = 4096,
     MAX_LITERALS = 2048,
@@ -67,6 +68,8 @@ struct builder {
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
     bool full;     /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS]; /* per block with a mark: offset behind the checkpoint */
+    uintptr_t pending[MAX_PENDING]; /* branch targets to look at */
+    uint32_t pending_count;
     struct block blocks[MAX_BLOCKS];
     uint16_t block_hash[BLOCK_HASH]; /* open addressing: number of the block + 1; 0: free */
     struct source_instruction instructions[MAX_INSTRUCTIONS];

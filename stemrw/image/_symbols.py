@@ -5,6 +5,7 @@ Also which library function a PLT stub or a GOT slot leads to. Everything is rea
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import struct
 from collections.abc import Iterator
@@ -50,10 +51,8 @@ def function_symbols(elf: Elf, debug_root: Path = DEBUG_ROOT) -> list[Symbol]:
     found += _mini_debug_info(elf)
     path = debug_file(elf.build_id, debug_root)
     if path is not None:
-        try:
+        with contextlib.suppress(BinaryError):  # a broken debug file is no reason not to patch the program
             found += [Symbol(s.name, s.address, s.size, str(path)) for s in _debug_symbols(Elf.open(path))]
-        except BinaryError:
-            pass  # a broken debug file is no reason not to patch the program
     return found
 
 

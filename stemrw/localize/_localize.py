@@ -86,7 +86,7 @@ def _frame(index: int, frame: Frame, image: Image) -> LocalizedFrame | None:
     """One frame of a backtrace; None for a guess that cannot be true."""
     if frame.address is None:
         return None
-    # A return address may be the first byte of the next function (after a call that never returns): look one byte below.
+    # Behind a call that never returns may stand the next function already: look one byte below a return address.
     lookup = frame.address - 1 if frame.return_address else frame.address
     if not image.is_code(lookup):
         if not frame.certain:
