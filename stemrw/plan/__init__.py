@@ -1,0 +1,5 @@
+"""From localized faults to what is to be changed, with the reasons: which functions, and what they return."""
+
+from stemrw.plan._plan import plan
+
+__all__ = ["plan"]

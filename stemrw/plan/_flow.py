@@ -1,0 +1,263 @@
+"""Follow one value through code: what becomes of a register's content from an address on.
+
+Used for two questions: what does a caller do with the result right after the call, and which constants does a function
+return. The follower is shallow on purpose: it walks a bounded number of instructions along both sides of branches,
+knows copies between registers, and stops at the first thing that says what the value is for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from stemrw.image import Instruction
+
+
+class Use(StrEnum):
+    """What happened to the value first, on one path."""
+
+    TESTED = "tested"  # compared with zero, a constant or memory, then branched on
+    DEREFERENCED = "dereferenced"  # used as an address
+    PASSED = "passed"  # handed to another function as argument
+    RETURNED = "returned"  # still in the result register when the function returns
+    STORED = "stored"
+    COMPUTED = "computed"  # entered arithmetic
+    DROPPED = "dropped"  # overwritten in every place it was in
+    LOST = "lost"  # the walk ended before anything happened
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One use of the value: the instruction, the operand size (bytes, 0 unknown), the constant it was compared with.
+
+    `condition` is the jump or set mnemonic that consumed a comparison. `argument` is the register it was passed in.
+    """
+
+    use: Use
+    instruction: Instruction | None = None
+    size: int = 0
+    constant: int | None = None
+    condition: str = ""
+    argument: str = ""
+
+
+def _register_table() -> dict[str, tuple[str, int]]:
+    table = {}
+    for letter in "abcd":
+        x = f"{letter}x"
+        for name, size in (f"r{x}", 8), (f"e{x}", 4), (x, 2), (f"{letter}l", 1), (f"{letter}h", 1):
+            table[name] = (f"r{x}", size)
+    for name in ("si", "di", "bp", "sp"):
+        for spelled, size in (f"r{name}", 8), (f"e{name}", 4), (name, 2), (f"{name}l", 1):
+            table[spelled] = (f"r{name}", size)
+    for i in range(8, 16):
+        for spelled, size in (f"r{i}", 8), (f"r{i}d", 4), (f"r{i}w", 2), (f"r{i}b", 1):
+            table[spelled] = (f"r{i}", size)
+    return table
+
+
+REGISTERS = _register_table()
+"""Every general register name → (64-bit register, size in bytes)."""
+
+ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+CALLEE_SAVED = frozenset(("rbx", "rbp", "r12", "r13", "r14", "r15", "rsp"))
+_READ_ONLY = frozenset(("cmp", "test", "push", "bt", "nop", "ucomisd", "comisd", "ucomiss", "comiss"))
+_WRITE_ONLY = frozenset(("mov", "movabs", "lea", "movzx", "movsx", "movsxd", "pop"))
+_WORD = re.compile(r"[a-z][a-z0-9]*")
+_MEMORY = re.compile(r"\[[^\]]*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Operand text taken apart: canonical registers read as address, read as value, and written."""
+
+    parts: tuple[str, ...]
+    address: frozenset[str]
+    read: frozenset[str]
+    written: frozenset[str]
+    stores: bool
+
+
+def operands(instruction: Instruction) -> Operands:
+    """Registers of an instruction, from its text. Implicit operands only for the common cases."""
+    mnemonic = instruction.mnemonic.rpartition(" ")[2]
+    parts = tuple(p.strip() for p in instruction.operands.split(",")) if instruction.operands else ()
+    is_lea = mnemonic in ("lea", "nop")
+    address: set[str] = set()
+    read: set[str] = set()
+    written: set[str] = set()
+    for i, part in enumerate(parts):
+        memory = _MEMORY.search(part)
+        if memory:
+            (read if is_lea else address).update(_registers(memory[0]))
+            continue
+        names = _registers(part)
+        if i == 0 and mnemonic not in _READ_ONLY and not instruction.is_jump and not instruction.is_call:
+            written |= names
+            if mnemonic not in _WRITE_ONLY and not mnemonic.startswith("set") and not _zeroing(mnemonic, parts):
+                read |= names
+        else:
+            read |= names
+            if mnemonic == "xchg":
+                written |= names
+    if _zeroing(mnemonic, parts):
+        read.clear()
+    if mnemonic in ("cdqe", "cwde", "cdq", "cqo") or mnemonic in ("mul", "div", "idiv") or (
+        mnemonic == "imul" and len(parts) == 1
+    ):
+        read.add("rax")
+    if mnemonic in ("cdq", "cqo", "mul", "div", "idiv"):
+        written.add("rdx")
+    stores = bool(parts) and "[" in parts[0] and mnemonic not in _READ_ONLY and not instruction.is_call
+    stores = stores and not instruction.is_jump
+    stores |= mnemonic.startswith(("stos", "movsb", "movsw", "movsq"))
+    return Operands(parts, frozenset(address), frozenset(read), frozenset(written), stores)
+
+
+def _registers(text: str) -> set[str]:
+    return {REGISTERS[w][0] for w in _WORD.findall(text) if w in REGISTERS}
+
+
+def _zeroing(mnemonic: str, parts: tuple[str, ...]) -> bool:
+    return mnemonic in ("xor", "sub") and len(parts) == 2 and parts[0] == parts[1]
+
+
+def follow(
+    code: Callable[[int], Instruction | None], start: int, register: str, *, budget: int = 200, branches: int = 5
+) -> list[Sighting]:
+    """First use of the value in `register` on every path from `start`, at most `budget` instructions in all.
+
+    `code` gives the instruction at an address, or None where the function ends. `branches` bounds how many undecided
+    conditional jumps one path follows to both sides.
+    """
+    found: list[Sighting] = []
+    work: deque[_Path] = deque((_Path(start, frozenset((register,)), branches, None),))
+    seen: set[tuple[int, frozenset[str]]] = set()
+    while work:
+        path = work.popleft()  # the shortest ways first, so that a small budget sees what is near
+        instruction = code(path.address)
+        if instruction is None or budget == 0:
+            found.append(path.noted or Sighting(Use.LOST))
+            continue
+        if (path.address, path.holders) in seen:
+            continue
+        seen.add((path.address, path.holders))
+        budget -= 1
+        sighting, holders = _step(instruction, path.holders, code)
+        if sighting is not None and (sighting.use is Use.STORED or _is_sentinel_test(sighting)):
+            path = replace(path, noted=path.noted or sighting)  # says little; the value may still be used
+        elif sighting is not None:
+            end = path.noted if sighting.use is Use.DROPPED else None
+            found.append(end or sighting)
+            continue
+        target = instruction.target
+        ways = [] if instruction.is_stop else [instruction.end]
+        if instruction.is_jump and target is not None:
+            ways.append(target)
+        left = path.branches - (len(ways) > 1)
+        if not ways or left < 0:
+            found.append(path.noted or Sighting(Use.LOST, instruction))
+            continue
+        work.extend(_Path(way, holders, left, path.noted) for way in ways)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    address: int
+    holders: frozenset[str]
+    branches: int
+    noted: Sighting | None
+
+
+def _is_sentinel_test(sighting: Sighting) -> bool:
+    """A comparison with something that is not a constant: an error value is rarely equal to it, so read on."""
+    return sighting.use is Use.TESTED and sighting.constant is None
+
+
+def _step(
+    instruction: Instruction, holders: frozenset[str], code: Callable[[int], Instruction | None]
+) -> tuple[Sighting | None, frozenset[str]]:
+    """Effect of one instruction on the set of registers that hold the value, or the use that ends this path."""
+    if instruction.is_return:
+        return Sighting(Use.RETURNED if "rax" in holders else Use.DROPPED, instruction), holders
+    ops = operands(instruction)
+    mnemonic = instruction.mnemonic.rpartition(" ")[2]
+    if ops.address & holders:
+        return Sighting(Use.DEREFERENCED, instruction), holders
+    if instruction.is_call:
+        if ops.read & holders:
+            return Sighting(Use.DEREFERENCED, instruction), holders  # the result is a function that is called
+        passed = [a for a in ARGUMENTS if a in holders]
+        if passed:
+            return Sighting(Use.PASSED, instruction, argument=passed[0]), holders
+        kept = holders & CALLEE_SAVED
+        return (None if kept else Sighting(Use.DROPPED, instruction)), kept
+    touched = ops.read & holders
+    if mnemonic in ("test", "cmp") and touched:
+        return _comparison(instruction, ops, holders, code), holders
+    if touched and mnemonic in ("mov", "movsxd", "movzx", "movsx", "cdqe"):
+        if ops.stores:
+            size = max(REGISTERS[p][1] for p in ops.parts if p in REGISTERS)
+            return Sighting(Use.STORED, instruction, size=size), holders
+        return None, holders | ops.written
+    if touched and mnemonic in ("push",):
+        return Sighting(Use.STORED, instruction, size=8), holders
+    if touched:
+        return Sighting(Use.COMPUTED, instruction), holders
+    kept = holders - ops.written
+    return (None if kept else Sighting(Use.DROPPED, instruction)), kept
+
+
+def _comparison(
+    instruction: Instruction, ops: Operands, holders: frozenset[str], code: Callable[[int], Instruction | None]
+) -> Sighting:
+    """A test or cmp of the value, with the branch that consumes the flags."""
+    size = next((REGISTERS[p][1] for p in ops.parts if p in REGISTERS and REGISTERS[p][0] in holders), 0)
+    constant: int | None = None
+    if instruction.mnemonic == "test":
+        constant = 0 if len(ops.parts) == 2 and ops.parts[0] == ops.parts[1] else None
+    else:
+        constant = number(ops.parts[-1], size)
+    condition, address = "", instruction.end
+    for _ in range(6):  # moves and lea may stand between comparison and branch
+        after = code(address)
+        if after is None:
+            break
+        if after.is_jump or after.mnemonic.startswith(("set", "cmov")):
+            condition = after.mnemonic
+            break
+        address = after.end
+    return Sighting(Use.TESTED, instruction, size=size, constant=constant, condition=condition)
+
+
+def number(text: str, size: int = 8) -> int | None:
+    """An immediate operand as a signed number of `size` bytes; None for anything else."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        return None
+    bits = 8 * (size or 8)
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> bits - 1 else value
+
+
+def constant_set(instruction: Instruction) -> tuple[str, int, int] | None:
+    """(register, value, size) where an instruction puts a constant into a register."""
+    parts = [p.strip() for p in instruction.operands.split(",")]
+    if len(parts) != 2 or parts[0] not in REGISTERS:
+        return None
+    register, size = REGISTERS[parts[0]]
+    if _zeroing(instruction.mnemonic, tuple(parts)):
+        return register, 0, size
+    value = number(parts[1], size)
+    if value is None or size < 4:
+        return None
+    if instruction.mnemonic in ("mov", "movabs"):
+        return register, value, size
+    if instruction.mnemonic == "or" and value == -1:
+        return register, -1, size
+    return None

@@ -1,0 +1,67 @@
+"""From localizations to a plan: choose the regions of each fault, merge them, say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stemrw.documents.localization import Localization
+from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.errors import LocalizationError
+from stemrw.image import Image
+from stemrw.localize import identity
+from stemrw.plan._choose import Choice, choose
+
+
+def plan(
+    localizations: Localization | Sequence[Localization], image: Image, *, return_value: int | None = None, nets: bool = True
+) -> Plan:
+    """Decide what is to be changed in a file so that the localized faults are survived.
+
+    `return_value` overrides the result of the region that each fault is to be rescued in. `nets` False leaves out the
+    safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
+    """
+    if isinstance(localizations, Localization):
+        localizations = (localizations,)
+    if not localizations:
+        raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
+    regions: dict[int, PlannedRegion] = {}
+    for localization in localizations:
+        for position, choice in enumerate(choose(localization, image, nets=nets)):
+            region = _region(localization, choice, image, return_value if position == 0 else None, net=position > 0)
+            known = regions.get(region.address)
+            regions[region.address] = region if known is None else _merged(known, region)
+    return Plan(binary=identity(image), regions=tuple(regions.values()))
+
+
+def _region(
+    localization: Localization, choice: Choice, image: Image, return_value: int | None, *, net: bool
+) -> PlannedRegion:
+    function = choice.candidate.function
+    kind, value, evidence = choice.result.kind, choice.result.value, choice.result.evidence
+    if return_value is not None:
+        kind, value = ("double" if kind == "double" else "integer"), return_value
+        evidence = (f"--return {return_value}",)
+    pc = localization.fault_pc
+    owner = image.owner(pc) if pc is not None else None
+    checked = owner is not None and owner.function.entry == function.entry
+    return PlannedRegion(
+        address=function.entry,
+        size=function.size,
+        symbol=function.symbol,
+        why=choice.why,
+        return_kind=kind,
+        return_value=value,
+        return_evidence=evidence,
+        check_address=pc if checked else None,
+        check_class=None if net and not checked else localization.fault_class,
+    )
+
+
+def _merged(one: PlannedRegion, other: PlannedRegion) -> PlannedRegion:
+    """The same function for two faults: the first decides what it returns."""
+    why = (*one.why, *(w for w in other.why if w not in one.why))
+    if one.check_address is None and other.check_address is not None:
+        return one.model_copy(
+            update={"why": why, "check_address": other.check_address, "check_class": other.check_class}
+        )
+    return one.model_copy(update={"why": why})
