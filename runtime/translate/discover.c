@@ -68,7 +68,8 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
         builder->blocks[known].wants_entry |= wants_entry;
         return known;
     }
-    if (cache_find(start) || builder->block_count == MAX_BLOCKS || !range_of(start))
+    if (cache_find(start) || builder->block_count == MAX_BLOCKS ||
+        builder->instruction_count == MAX_INSTRUCTIONS || !range_of(start))
         return -1;
     builder_add_block(builder, (struct block){.start = start, .wants_entry = wants_entry});
     return (int)builder->block_count - 1;

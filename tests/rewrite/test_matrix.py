@@ -153,12 +153,15 @@ def test_no_new_complaint(hardened: Hardened, tmp_path: Path, checker: list[str]
     if shutil.which(checker[0]) is None:
         pytest.skip(f"no {checker[0]}")
 
+    # elflint compares file offsets with sizes in memory; where lld has two writable segments it says this of .bss too
+    mistaken = "'.stemrw.state' not fully contained in segment" if b".relro_padding" in data else "no mistake"
+
     def complaints(content: bytes) -> set[str]:
         file = tmp_path / "checked"
         file.write_bytes(content)
         done = subprocess.run([*checker, file], capture_output=True, text=True, check=False)
         text = done.stdout + done.stderr if checker[0] == "eu-elflint" else done.stderr
-        return set(text.splitlines())
+        return {line for line in text.splitlines() if mistaken not in line}
 
     assert complaints(result.data) <= complaints(data) | {"No errors"}
 

@@ -277,7 +277,7 @@ def test_environment_and_signal_dispositions_are_the_commands_own(
 ) -> None:
     monkeypatch.setenv("LC_ALL", "")
     monkeypatch.setenv("LANG", locale)
-    show = "env; grep -E '^(Sig|Shd)' /proc/self/status"
+    show = "env; grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status"
     plain = subprocess.run(["sh", "-c", show], capture_output=True, text=True, cwd=tmp_path).stdout
     assert sense("sh", "-c", show).stdout == plain
 
