@@ -1,5 +1,5 @@
 /* A runtime that emulates nothing: each gate writes the address of its patch to descriptor 200, if that is open, and
- * goes on to the displaced instructions.  It isolates the rewriter: whatever breaks in a file hardened with this image
+ * goes on by the gate's native part.  It isolates the rewriter: whatever breaks in a file hardened with this image
  * was broken by the rewriting, not by the emulation.
  */
 #include "offsets.h"
@@ -14,9 +14,8 @@
     .type gate_start, @function
     .type gate_observe, @function
 
-/* In: r11 = struct patch, [rsp] = r11's value, 128 spare bytes above it.  Out: as at the function's entry, at the
- * displaced instructions.  Flags are kept: no arithmetic, and sysret restores them.  The target waits in the spare
- * bytes, which are below the stack pointer by the time of the jump; a signal's frame would start further down. */
+/* In: r11 = struct patch, [rsp] = r11's value.  Out: at the gate's native part, rsp and all other registers as found.
+ * Flags are kept: no arithmetic, and sysret restores them. */
 gate_region:
 gate_start:
 gate_observe:
@@ -36,11 +35,8 @@ gate_observe:
     pop rsi
     pop rdx
     pop rcx
-    mov eax, dword ptr [r11 + OFFSET_patch_displaced]
+    mov eax, dword ptr [r11 + OFFSET_patch_gate]
     lea r11, [rip + payload_header]
-    lea r11, [r11 + rax]
-    mov [rsp + 16 + 120], r11
+    lea r11, [r11 + rax + GATE_NATIVE]
     pop rax
-    pop r11
-    lea rsp, [rsp + 128]
-    jmp qword ptr [rsp - 8]
+    jmp r11
