@@ -11,6 +11,8 @@ from pydantic import Field
 
 from stemrw.documents.base import Address, Document
 
+Detector = Literal["heap", "fortify", "stack-protector", "assert"]
+
 
 class BinaryIdentity(Document):
     """The file that is to be patched; `path` is for people only and takes no part in any decision or hash."""
@@ -55,4 +57,6 @@ class Localization(Document):
     """Position in `frames` (not the frame's index in the report) of the frame at which planning starts."""
     pinned: bool = False
     truncated: bool = False
+    detector: Detector | None = None
+    """Which part of the C library noticed the fault: its heap, a fortified function, the stack protector, an assert."""
     evidence: tuple[str, ...] = ()

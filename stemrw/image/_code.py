@@ -85,35 +85,50 @@ def decode(code: bytes, address: int, count: int = 0) -> Iterator[Instruction]:
         yield Instruction(at, size, mnemonic, operands)
 
 
-_WINDOW = 1 << 16
-
-
 def branch_candidates(code: bytes, address: int, low: int, high: int) -> Iterator[tuple[int, int]]:
     """(site, target) of every byte string that looks like a near call, jump or conditional jump into [low, high).
 
     A search over raw bytes: a site need not be an instruction boundary, so the caller decodes around it.
 
-    Within a window of 64 KiB the upper half of the 32-bit displacement of such a branch can take only one or two
-    values, and a plain substring search for those finds all candidates: milliseconds for megabytes of code.
+    Within a window of code the upper bytes of the 32-bit displacement of such a branch can take only a few values, and
+    a plain substring search for those finds all candidates: milliseconds for megabytes of code. Near the target those
+    bytes are all zeros or ones, as many others are; there the windows are small and three bytes are compared.
     """
-    for window in range(0, len(code), _WINDOW):
-        first = low - (address + window + _WINDOW + 6) >> 16
-        last = high - (address + window + 5) >> 16
-        for upper in range(first, last + 1):
-            if -0x8000 <= upper < 0x8000:
-                yield from _in_window(code, address, window, (upper & 0xFFFF).to_bytes(2, "little"), range(low, high))
+    for window in range(0, len(code), 1 << 16):
+        for upper in _upper_values(address, window, low, high, 16):
+            if upper in (0, -1) and high - low <= 2048:
+                for small in range(window, min(window + (1 << 16), len(code)), 1 << 8):
+                    for value in _upper_values(address, small, low, high, 8):
+                        if value >> 8 == upper:
+                            yield from _in_window(code, address, small, value, 8, range(low, high))
+            elif -0x8000 <= upper < 0x8000:
+                yield from _in_window(code, address, window, upper, 16, range(low, high))
 
 
-def _in_window(code: bytes, base: int, window: int, upper: bytes, targets: range) -> Iterator[tuple[int, int]]:
-    stop = min(window + _WINDOW + 5, len(code))
-    at = code.find(upper, window + 3, stop)
+def _upper_values(base: int, window: int, low: int, high: int, shift: int) -> range:
+    """What `displacement >> shift` can be for branches into [low, high) in a window of `1 << shift` bytes."""
+    first = low - (base + window + (1 << shift) + 6) >> shift
+    last = high - (base + window + 5) >> shift
+    return range(first, last + 1)
+
+
+_OPCODES = frozenset((0xE8, 0xE9, *range(0x80, 0x90)))
+
+
+def _in_window(
+    code: bytes, base: int, window: int, upper: int, shift: int, targets: range
+) -> Iterator[tuple[int, int]]:
+    pattern = (upper & (1 << 32 - shift) - 1).to_bytes(4 - shift // 8, "little")
+    skipped = 1 + shift // 8  # opcode and the lower bytes of the displacement
+    end = min(window + (1 << shift), len(code))
+    at = code.find(pattern, window + skipped, end + 5)
     while at >= 0:
-        opcode = at - 3
-        if window <= opcode < window + _WINDOW and code[opcode] in (0xE8, 0xE9, *range(0x80, 0x90)):
-            target = base + at + 2 + int.from_bytes(code[at - 2 : at + 2], "little", signed=True)
+        opcode = at - skipped
+        if opcode < end and code[opcode] in _OPCODES:
+            target = base + opcode + 5 + int.from_bytes(code[opcode + 1 : opcode + 5], "little", signed=True)
             if target in targets:
                 if code[opcode] >= 0xE8:
                     yield base + opcode, target
                 elif opcode and code[opcode - 1] == 0x0F:
                     yield base + opcode - 1, target
-        at = code.find(upper, at + 1, stop)
+        at = code.find(pattern, at + 1, end + 5)

@@ -209,9 +209,10 @@ class Image:
         if named is not None and named.entry == part.entry:
             return Owner(named, (f"covered by {part.source} [{part.entry:#x}, {part.end:#x}), the program's main",))
         covered = f"covered by {part.source} [{part.entry:#x}, {part.end:#x})"
+        if depth == 0 or (not part.fragment and self._is_entered(part)):
+            return Owner(part, (covered,))
         inside, called = self._entries(part)
-        split = part.fragment or (not called and part.entry not in self._taken and any(self._half_way(part, inside)))
-        if not split or depth == 0 or (called and not part.fragment):
+        if not part.fragment and (called or not any(self._half_way(part, inside))):
             return Owner(part, (covered,))
         by_name = self._named_parent(part)
         parents = [by_name] if by_name else _by_frequency([f for _, _, f in inside])
@@ -234,6 +235,12 @@ class Image:
         """Entries that no function has: by a conditional jump, or behind its first instruction."""
         for site, target, _ in inside:
             yield target != part.entry or not site.is_unconditional
+
+    def _is_entered(self, part: Function) -> bool:
+        """Cheap signs that a part is a function of its own: a name, its address in a table, a call of its entry."""
+        if part.entry in self._taken or (part.symbol is not None and ".cold" not in part.symbol):
+            return True
+        return any(site.is_call for site, _, _ in self._references(part.entry, part.entry + 1))
 
     def _entries(self, part: Function) -> tuple[list[tuple[Instruction, int, Function]], bool]:
         """Jumps into a part, as (site, target, function of the site); and whether its entry is called."""

@@ -6,7 +6,7 @@ Pure: decides from the two documents alone, changes nothing. Every decision leav
 from __future__ import annotations
 
 from stemrw.documents.fault_report import FaultReport, Frame, Location
-from stemrw.documents.localization import BinaryIdentity, Localization, LocalizedFrame
+from stemrw.documents.localization import BinaryIdentity, Detector, Localization, LocalizedFrame
 from stemrw.errors import LocalizationError
 from stemrw.image import Function, Image
 from stemrw.localize._match import match_module
@@ -66,6 +66,7 @@ def localize(
         start=start,
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
+        detector=_detector(report, frames),
         evidence=tuple(evidence),
     )
 
@@ -198,6 +199,28 @@ def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
         f"the fault is in {place} of {report.pc.module or 'no file'}; frame {first.index}, in {_name(first)}, is the "
         f"innermost one of this file" + (" (a guess)" if first.guess else "")
     )
+
+
+_DETECTORS: tuple[tuple[Detector, frozenset[str]], ...] = (
+    ("assert", frozenset(("__assert_fail", "__assert_fail_base", "__assert_perror_fail", "__assert"))),
+    ("stack-protector", frozenset(("__stack_chk_fail", "__stack_chk_fail_local"))),
+    ("fortify", frozenset(("__fortify_fail", "__chk_fail"))),
+    (
+        "heap",
+        frozenset(
+            "malloc_printerr _int_free _int_malloc _int_realloc _int_memalign unlink_chunk malloc_consolidate "
+            "munmap_chunk sysmalloc free cfree __libc_free realloc __libc_realloc malloc __libc_malloc calloc "
+            "__libc_calloc".split()
+        ),
+    ),
+)
+
+
+def _detector(report: FaultReport, frames: list[LocalizedFrame]) -> Detector | None:
+    """Who noticed the fault, by the names of the frames inside the innermost one of this file."""
+    inner = report.backtrace[: max((f.index for f in frames[:1]), default=0)]
+    names = {f.symbol for f in inner if f.symbol}
+    return next((detector for detector, symbols in _DETECTORS if names & symbols), None)
 
 
 def _fault_pc(report: FaultReport, module: str, frames: list[LocalizedFrame]) -> int | None:

@@ -20,8 +20,8 @@ _CYCLE_REPEATS = 3
 """A function this often in the backtrace of an exhausted stack takes part in the recursion."""
 
 
-_CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address", "abort"))
-"""Faults that are often the late consequence of memory overwritten earlier."""
+_CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
+"""Faults that are often the late consequence of memory overwritten earlier, if no check found them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,23 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
     """The caller; and, where little speaks for the rescue to go well, the outermost function of this file as well."""
     main = image.main.entry if image.main is not None else None
     taken = {chosen.candidate.function.entry}
-    usable: list[Candidate] = []
-    for candidate in outer:
+
+    def usable(candidate: Candidate) -> bool:
         entry = candidate.function.entry
-        if entry in taken or candidate.frame.guess or not (entry == main or image.may_return(candidate.function)):
-            continue
-        taken.add(entry)
-        usable.append(candidate)
-    found: list[Choice] = []
-    if usable and usable[0].function.entry != main:
-        why = f"safety net: a caller of {chosen.candidate.function}, for faults that its error value causes"
-        found.append(Choice(usable[0], decide(image, usable[0].function, usable[0].sites), (why,)))
+        return (
+            entry not in taken and not candidate.frame.guess and (entry == main or image.may_return(candidate.function))
+        )
+
     doubt = _doubt(localization, chosen)
-    if doubt and len(usable) > len(found):
-        last = usable[-1]
+    caller = next(filter(usable, outer), None)
+    outermost = next(filter(usable, reversed(outer)), None)
+    found: list[Choice] = []
+    if caller is not None:
+        why = f"safety net: a caller of {chosen.candidate.function}, for faults that its error value causes"
+        found.append(Choice(caller, decide(image, caller.function, caller.sites), (why,)))
+    if doubt and outermost is not None and caller is not None and outermost.function != caller.function:
         why = f"safety net: the outermost function of this file in the backtrace, because {doubt}"
-        found.append(Choice(last, decide(image, last.function, last.sites), (why,)))
+        found.append(Choice(outermost, decide(image, outermost.function, outermost.sites), (why,)))
     return found
 
 
@@ -92,12 +93,12 @@ def _doubt(localization: Localization, chosen: Choice) -> str | None:
     """Why one rescued function may not be enough; None where the caller will see the error, and memory is sound."""
     if chosen.result.hazard is not None:
         return f"no better place was found, although {chosen.result.hazard}"
-    if localization.fault_class in _CORRUPTING:
-        return f"with a fault of class {localization.fault_class} memory may have been damaged before"
+    if localization.detector in ("heap", "stack-protector") or (
+        localization.fault_class in _CORRUPTING and localization.detector is None
+    ):
+        return f"memory may have been damaged before (a fault of class {localization.fault_class})"
     if not chosen.result.handled:
         return "it is not known how the caller treats an error"
-    if chosen.result.kind == "void":
-        return "the caller cannot see that the work was not done"
     return None
 
 

@@ -105,8 +105,10 @@ def operands(instruction: Instruction) -> Operands:
                 written |= names
     if _zeroing(mnemonic, parts):
         read.clear()
-    if mnemonic in ("cdqe", "cwde", "cdq", "cqo") or mnemonic in ("mul", "div", "idiv") or (
-        mnemonic == "imul" and len(parts) == 1
+    if (
+        mnemonic in ("cdqe", "cwde", "cdq", "cqo")
+        or mnemonic in ("mul", "div", "idiv")
+        or (mnemonic == "imul" and len(parts) == 1)
     ):
         read.add("rax")
     if mnemonic in ("cdq", "cqo", "mul", "div", "idiv"):

@@ -13,7 +13,11 @@ from stemrw.plan._choose import Choice, choose
 
 
 def plan(
-    localizations: Localization | Sequence[Localization], image: Image, *, return_value: int | None = None, nets: bool = True
+    localizations: Localization | Sequence[Localization],
+    image: Image,
+    *,
+    return_value: int | None = None,
+    nets: bool = True,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
