@@ -92,6 +92,7 @@ static uint64_t xsave_bytes(void) {
 
 static enum reason prepare(const uint64_t *environment) {
     struct state *state = module_state();
+    os_protect((char *)state - OS_PAGE, OS_PAGE, OS_NONE); /* what overruns .bss must fault, not reach us */
     struct facts facts = {0};
     if (environment) {
         const uint64_t *end = environment;

@@ -29,6 +29,9 @@ def main() -> None:
 
 def call(arguments: Sequence[str]) -> int:
     """Run one command line; gives the exit status."""
+    if list(arguments[:1]) == ["--version"]:
+        print(f"stemrw {__version__}")
+        return 0
     try:
         command = typer.main.get_command(_app(arguments))
         status = command.main(args=list(arguments), prog_name="stemrw", standalone_mode=False)
@@ -66,16 +69,13 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.", is_eager=True)] = False,
+    _version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
 ) -> None:
     """Make crashed executables survive the crash, without source.
 
     `run` a command and get a report of its crash, `patch` the program (or library) with it, and the same fault is
     undone and becomes an error return from then on. `revert` gives back the identical original.
     """
-    if version:
-        print(f"stemrw {__version__}")
-        raise typer.Exit
 
 
 def _fail(message: str, status: int) -> int:

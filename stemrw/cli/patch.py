@@ -58,6 +58,7 @@ def patch(
     The function in which the fault lies (or --region, or --frame) will run with a checkpoint: when the fault comes
     again, what the function did is undone and it returns an error. OUT.manifest.json says what was changed and why.
     """
+    from stemrw.cli._files import about
     from stemrw.cli._render import summary
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
@@ -69,7 +70,8 @@ def patch(
     image = Image.open(file)
     localizations = _localize(image, fault or [], region=region, frame=frame, force=force)
     planned = plan(localizations, image, return_value=_pattern(return_value))
-    done = rewrite(bytes(image.elf.data), planned, events_path=str(events) if events is not None else None)
+    with about(file):
+        done = rewrite(bytes(image.elf.data), planned, events_path=str(events) if events is not None else None)
     manifest = done.manifest.to_json()
     write_output([(output, done.data), (manifest_path(output), manifest.encode())], like=file)
     print(manifest if as_json else summary(done.manifest, output), end="")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stemrw.cli._files import read_file
+from stemrw.cli._files import about, read_file
 
 EPILOG = "Example: stemrw revert yasm.hardened -o yasm. Exit status: 0 reverted; 2 an error, nothing was written."
 
@@ -31,6 +31,8 @@ def revert(
     from stemrw.documents.manifest import load_manifest, manifest_path
 
     output = output or hardened.with_name(hardened.name + ".orig")
-    original = rewrite.revert(read_file(hardened), load_manifest(manifest or manifest_path(hardened)))
+    data, known = read_file(hardened), load_manifest(manifest or manifest_path(hardened))
+    with about(hardened):
+        original = rewrite.revert(data, known)
     rewrite.write_output([(output, original)], like=hardened)
     print(f"{output}: identical to the original")

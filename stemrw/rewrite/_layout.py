@@ -4,6 +4,7 @@ file                                            memory (link-time addresses)
 ┌──────────────────────────────┐                ┌─────────────────────────────┐
 │ the original, same offsets   │ ─────────────▶ │ its segments, same addresses│
 │                              │                │   last writable one: .bss   │
+│                              │                │   + a guard page            │
 │                              │                │   + state (zero, no bytes)  │
 ├──────────────────────────────┤ page           ├─────────────────────────────┤ page
 │ payload                      │ ─────────────▶ │ payload, read + execute     │
@@ -58,7 +59,8 @@ def place(elf: Elf, state_size: int) -> Layout:
     """Decide where payload and state lie.  Raises BinaryError: no writable segment, or no room behind it."""
     writable = _writable(elf)
     protected = [segment.address + segment.memory_size for segment in elf.segments if segment.type == PT_GNU_RELRO]
-    state = align(max(writable.address + writable.memory_size, *protected, 0), STATE_ALIGN)  # RELRO may be padded
+    behind = align(max(writable.address + writable.memory_size, *protected, 0), PAGE)  # RELRO may be padded
+    state = behind + PAGE  # the runtime makes the page between inaccessible: .bss ends at a hole, as it did
     end = state + state_size
     above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
     if above and align(end, PAGE) > min(above):
