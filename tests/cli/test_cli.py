@@ -1,0 +1,190 @@
+"""The command line: four stages, one sentence per error, nothing written then."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stemrw import __version__
+from stemrw.cli import COMMANDS, call
+
+DASH = Path("/usr/bin/dash")
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_patch_and_revert(folder: Path, capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "dash.hardened"]) == 0
+    printed = capsys.readouterr().out
+    manifest = json.loads((folder / "dash.hardened.manifest.json").read_text())
+    assert manifest["regions"][0]["address"] in printed
+    assert "\x1b" not in printed
+    echo = subprocess.run(["./dash.hardened", "-c", "echo $((6 * 7))"], capture_output=True, text=True, check=True)
+    assert echo.stdout == "42\n"
+    assert call(["revert", "dash.hardened", "-o", "dash"]) == 0
+    assert (folder / "dash").read_bytes() == DASH.read_bytes()
+
+
+def test_default_names(folder: Path) -> None:
+    assert call(["patch", str(DASH), "--region", "main"]) == 0
+    assert call(["revert", "dash.hardened"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "dash.hardened", "dash.hardened.manifest.json", "dash.hardened.orig",
+    ]  # fmt: skip
+
+
+def test_in_place(folder: Path) -> None:
+    program = folder / "dash"
+    program.write_bytes(DASH.read_bytes())
+    program.chmod(0o755)
+    assert call(["patch", "dash", "--region", "main", "-o", "dash"]) == 0
+    assert subprocess.run(["./dash", "-c", "exit 3"], check=False).returncode == 3
+    assert call(["revert", "dash", "-o", "dash"]) == 0
+    assert program.read_bytes() == DASH.read_bytes()
+
+
+def test_reports_by_hand_are_patched_together(folder: Path) -> None:
+    for name, address in (("one", "0x4d6e"), ("two", "0x5200")):
+        report = {"binary": str(DASH), "address": address, "class": "divide"}
+        (folder / name).write_text(json.dumps(report))
+    assert call(["patch", str(DASH), "--fault", "one", "--fault", "two", "-o", "out"]) == 0
+    both = {region["address"] for region in json.loads(Path("out.manifest.json").read_text())["regions"]}
+    for name in ("one", "two"):
+        assert call(["patch", str(DASH), "--fault", name, "-o", name + ".out"]) == 0
+        alone = json.loads(Path(name + ".out.manifest.json").read_text())["regions"]
+        assert alone and {region["address"] for region in alone} <= both
+
+
+def test_same_patch_same_bytes_whatever_the_path(folder: Path) -> None:
+    copy = folder / "copied"
+    copy.write_bytes(DASH.read_bytes())
+    assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
+    assert call(["patch", "copied", "--region", "main", "-o", "two"]) == 0
+    assert Path("one").read_bytes() == Path("two").read_bytes()
+    assert Path("one.manifest.json").read_bytes() == Path("two.manifest.json").read_bytes()
+
+
+def test_events_and_return_reach_the_file(folder: Path) -> None:
+    options = ["--region", "main", "--return", "-7", "--events", "/var/log/events"]
+    assert call(["patch", str(DASH), *options, "-o", "out"]) == 0
+    assert b"/var/log/events\0" in Path("out").read_bytes()
+    assert json.loads(Path("out.manifest.json").read_text())["regions"][0]["return_value"] == hex(2**64 - 7)
+
+
+@pytest.mark.parametrize(("text", "bits"), [("1.5", 0x3FF8 << 48), ("0x7f", 0x7F), ("-1", 2**64 - 1), ("1e300", None)])
+def test_return_values(folder: Path, text: str, bits: int | None) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "--return", text, "-o", "out"]) == 0
+    value = int(json.loads(Path("out.manifest.json").read_text())["regions"][0]["return_value"], 0)
+    assert value == bits if bits is not None else value >> 52
+
+
+def test_json_prints_the_manifest(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "out", "--json"]) == 0
+    assert capsys.readouterr().out == Path("out.manifest.json").read_text()
+
+
+ERRORS = [
+    (["patch", "gone", "--region", "main"], "gone: there is no such file"),
+    (["patch", str(DASH)], "nothing says what to harden against"),
+    (["patch", str(DASH), "--region", "main", "--frame", "1"], "--frame and --region"),
+    (["patch", str(DASH), "--frame", "1"], "nothing says"),
+    (["patch", str(DASH), "--region", "main", "--return", "x"], "is no number"),
+    (["patch", str(DASH), "--region", "main", "--return", "0x10000000000000000"], "does not fit in 64 bits"),
+    (["patch", str(DASH), "--region", "no_such_function"], "no function 'no_such_function'"),
+    (["patch", str(DASH), "--region", "0x10"], "not in the code"),
+    (["patch", str(DASH), "--fault", "gone"], "cannot read the fault report"),
+    (["patch", "/etc/passwd", "--region", "main"], "not an ELF file"),
+    (["patch", str(DASH), "--region", "main", "-o", "no/such/folder"], "cannot be written"),
+    (["patch", str(DASH), "--region", "main", "--events", "x" * 5000], f"{DASH}: the events path"),
+    (["patch"], "Missing argument"),
+    (["patch", str(DASH), "--wrong"], "No such option"),
+    (["revert", "gone"], "gone: cannot be read"),
+    (["revert", str(DASH)], "cannot read the manifest"),
+    (["no-command"], "No such command"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), ERRORS)
+def test_error_is_one_sentence_and_nothing_is_written(
+    folder: Path, capsys: Capture, arguments: list[str], message: str
+) -> None:
+    assert call(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("stemrw: ") and printed.err.count("\n") == 1
+    assert message in printed.err
+    assert list(folder.iterdir()) == []
+
+
+def test_manifest_of_another_file(folder: Path, capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "out"]) == 0
+    Path("out").write_bytes(Path("out").read_bytes() + b"\0")
+    before = sorted(folder.iterdir())
+    assert call(["revert", "out", "-o", "back"]) == 2
+    assert "out: the manifest is about a file with sha256" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a manifest"),
+        ('{"schema": "stemrw.plan"}', "not a manifest"),
+        ('{"schema": "stemrw.manifest", "version": 2}', "unknown manifest version 2"),
+        ('{"schema": "stemrw.manifest", "version": 1}', "field `tool_version`"),
+    ],
+)
+def test_damaged_manifest(folder: Path, capsys: Capture, content: str, message: str) -> None:
+    (folder / "out").write_bytes(b"\x7fELF")
+    (folder / "out.manifest.json").write_text(content)
+    assert call(["revert", "out"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bug_is_one_line_and_a_traceback_on_demand(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("some\nbug")
+
+    monkeypatch.setattr("stemrw.image.Image.open", broken)
+    assert call(["patch", str(DASH), "--region", "main"]) == 70
+    assert re.fullmatch(r"stemrw: internal error: ZeroDivisionError: some \(.*\)\n", capsys.readouterr().err)
+    monkeypatch.setenv("STEMRW_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        call(["patch", str(DASH), "--region", "main"])
+
+
+def test_version(capsys: Capture) -> None:
+    assert call(["--version"]) == 0
+    assert capsys.readouterr().out == f"stemrw {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_tells_exit_statuses(arguments: list[str], capsys: Capture) -> None:
+    assert call(arguments) == 0
+    assert "status" in capsys.readouterr().out
+
+
+def test_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -c 'from stemrw.cli import main; main()' --help 2>&1 >&- | cat"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stdout
+
+
+def test_nothing_heavy_is_loaded_for_help() -> None:
+    code = (
+        "import sys; from stemrw.cli import call; call(['patch', '--help']); "
+        "print([m for m in ('drgn', 'iced_x86', 'capstone', 'elftools', 'stemrw.sense') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
