@@ -156,6 +156,7 @@ void export_assembly(void) {
     FIELD(context, service);
     FIELD(context, stack_top);
     FIELD(context, deferred);
+    FIELD(context, exact);
     FIELD(context, rescue_mxcsr);
     FIELD(context, rescue_x87);
     FIELD(context, rescue_double);

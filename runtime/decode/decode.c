@@ -21,7 +21,7 @@ struct class {
     uint8_t bits;        /* CLASS_… */
     uint8_t flags;       /* index into flag_sets */
     uint8_t implicit;    /* index into implicit_sets */
-    uint8_t rule;        /* index into rules; VEX, XOP, EVEX only */
+    uint8_t rule;        /* index into rules */
 };
 
 struct immediate {
@@ -38,7 +38,7 @@ struct implicit {
 };
 
 struct rule {
-    uint8_t bits;      /* RULE_… */
+    uint16_t bits;     /* RULE_… */
     uint8_t broadcast; /* size of the operand when it is broadcast: index into sizes */
     uint8_t scale;     /* N of disp8*N: index into sizes */
 };

@@ -10,8 +10,9 @@
  *     +events_path       NUL-terminated path, if any
  *
  * and, behind .bss of its last writable PT_LOAD, a zero-initialised *state* (struct state in state.h) that the runtime
- * alone writes; it begins on a page, behind one page that the runtime makes inaccessible.  All addresses in these tables are link-time virtual addresses; the load bias is the difference
- * between where the header is and header_address.
+ * alone writes; it begins on a page, behind one page that the runtime makes inaccessible.  All addresses in these
+ * tables are link-time virtual addresses; the load bias is the difference between where the header is and
+ * header_address.
  *
  * Python never repeats a number from here: the build exports sizes, offsets and constants (see export.c).
  * Everything is little-endian, naturally aligned, without implicit padding.

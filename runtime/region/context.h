@@ -98,6 +98,8 @@ struct context {
     uint64_t mark_region;
     uint64_t log_start;
     uint64_t deferred; /* operations in the log that wait for the commit */
+    uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
+    uint32_t padding_exact;
     struct registers registers;
 
     /* From here on only C looks. */
@@ -109,7 +111,6 @@ struct context {
     uint64_t irreversible; /* system calls since the outermost entry that could not be undone */
     uint64_t log_peak;
     int32_t thread; /* kernel thread id */
-    uint32_t exact; /* other threads may be alive: log exactly the bytes written */
     uint32_t alternate_ours;
     uint32_t fault_class;
     uint64_t fault_pc;

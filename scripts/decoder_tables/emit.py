@@ -10,15 +10,13 @@ from collections.abc import Iterable
 
 from .encodings import Map
 from .fold import AXES, MASKED_AXES, WIDTHS, Class, Function, Node, Tree, unify
-from .observe import IMMEDIATES
+from .observe import IMMEDIATES, RULES_OF_EXTENSIONS, RULES_OF_VECTORS
 
 NODE = 0x8000
 AXIS_SHIFT = 12
 CHILD_LIMIT = 1 << AXIS_SHIFT
 CLASS_BITS = ("ignores_mod", "byte_reg", "byte_rm", "adjusting", "shift_count", "other", "needs_sib", "bit_offset")
-RULE_BITS = (
-    "vvvv_used", "mask_ok", "mask_required", "zero_memory", "zero_register", "round", "broadcast",
-)  # fmt: skip
+RULE_BITS = RULES_OF_EXTENSIONS + RULES_OF_VECTORS
 
 
 class Pool:
@@ -168,7 +166,7 @@ class Tables:
             len(self.immediates.items) * 2,
             len(self.flags.items) * 2,
             len(self.implicit.items) * 4,
-            len(self.rules.items) * 3,
+            len(self.rules.items) * 4,
         ]
         return sum(sizes)
 

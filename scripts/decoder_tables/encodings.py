@@ -83,7 +83,8 @@ MEMORY, REGISTER = 0, 1
 @dataclass(frozen=True)
 class Point:
     """One encoding.  `pp`: 0 none, 1 66, 2 F3, 3 F2.  `osz`: operand size 0 default, 1 16-bit, 2 W.  `form`: MEMORY
-    or REGISTER.  `length`: vector length L'L.  The register fields are as encoded before any inversion."""
+    or REGISTER.  `length`: vector length L'L.  `rex_r`, `evex_r` (R') extend `reg`, `rex_b` extends `rm`.  Register
+    fields are given before any inversion."""
 
     map: Map
     opcode: int
@@ -95,6 +96,8 @@ class Point:
     rm: int = 0
     length: int = 0
     rex_b: int = 0
+    rex_r: int = 0
+    evex_r: int = 0
     broadcast: int = 0
     zeroing: int = 0
     mask: int = 0
@@ -134,20 +137,20 @@ def _legacy(point: Point) -> bytes:
     prefixes = {0: b"", 1: b"", 2: b"\xf3", 3: b"\xf2"}[point.pp]
     if point.pp == 1 or point.osz == 1:
         prefixes += b"\x66"
-    if point.osz == 2 or point.rex_b:
-        prefixes += bytes([0x40 | (point.osz == 2) << 3 | point.rex_b])
+    if point.osz == 2 or point.rex_b or point.rex_r:
+        prefixes += bytes([0x40 | (point.osz == 2) << 3 | point.rex_r << 2 | point.rex_b])
     return prefixes + _ESCAPES[point.map] + bytes([point.opcode])
 
 
 def _vex(point: Point) -> bytes:
     lead = 0x8F if point.map >= Map.XOP_8 else 0xC4
-    second = 0xE0 | _MAP_NUMBERS[point.map]
+    second = (0xE0 | _MAP_NUMBERS[point.map]) ^ point.rex_r << 7 ^ point.rex_b << 5
     third = (point.osz == 2) << 7 | (~point.vvvv & 15) << 3 | (point.length & 1) << 2 | point.pp
     return bytes([lead, second, third, point.opcode])
 
 
 def _evex(point: Point) -> bytes:
-    second = 0xF0 | _MAP_NUMBERS[point.map]
+    second = (0xF0 | _MAP_NUMBERS[point.map]) ^ point.rex_r << 7 ^ point.rex_b << 5 ^ point.evex_r << 4
     third = (point.osz == 2) << 7 | (~point.vvvv & 15) << 3 | 4 | point.pp
     fourth = point.zeroing << 7 | point.length << 5 | point.broadcast << 4 | 8 | point.mask
     return bytes([0x62, second, third, fourth, point.opcode])
@@ -208,7 +211,7 @@ def vector_points(table: Map, opcode: int, modrm: bool) -> list[Point]:
             for osz in (0, 2):
                 for length in range(4 if table.is_evex else 2):
                     point = Point(table, opcode, mode, pp, osz, length=length, modrm=modrm)
-                    points += _forms(point, 1 if table.is_evex else 8) if modrm else [point]
+                    points += _forms(point, 2 if table.is_evex else 8) if modrm else [point]
     return points
 
 

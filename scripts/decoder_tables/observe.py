@@ -9,8 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import iced_x86
-from iced_x86 import CpuidFeature, Decoder, FlowControl, Instruction, InstructionInfoFactory, MemorySizeInfo, OpCodeInfo
-from iced_x86 import OpAccess, OpKind, Register, RflagsBits
+from iced_x86 import (
+    CpuidFeature,
+    Decoder,
+    DecoderOptions,
+    FlowControl,
+    Instruction,
+    InstructionInfoFactory,
+    MemorySizeInfo,
+    OpAccess,
+    OpCodeInfo,
+    OpKind,
+    Register,
+    RflagsBits,
+)
 
 from .encodings import MEMORY, OPERAND_KINDS, REGISTER, Map, Point, encode, names_of
 
@@ -40,6 +52,12 @@ OTHER_MNEMONICS = {
     "WRPKRU", "CLI", "STI", "INCSSPD", "INCSSPQ", "SAVEPREVSSP", "RSTORSSP", "WRSSD", "WRSSQ", "CLRSSBSY", "SETSSBSY",
     "VMCALL", "VMMCALL", "VMGEXIT", "RSM", "RDPMC", "SLDT", "STR", "SMSW", "SGDT", "SIDT", "LGDT", "LIDT",
 }  # fmt: skip
+
+RULES_OF_VECTORS = (
+    "vvvv_used", "vvvv_below_8", "unique", "unique_sources", "mask_ok", "mask_required", "zero_memory",
+    "zero_register", "round", "broadcast",
+)  # fmt: skip
+RULES_OF_EXTENSIONS = ("plain_reg", "below_16", "plain_rm")
 
 _MNEMONICS = names_of(iced_x86.Mnemonic)
 _FEATURES = names_of(CpuidFeature)
@@ -124,14 +142,33 @@ class Oracle:
             candidates += [candidate.but(vvvv=5) for candidate in candidates]
         return next((candidate for candidate in candidates if self.decode(candidate)), None)
 
-    def observe(self, point: Point) -> Observation | None:
-        """What the decoder must know about `point`; None if it is invalid."""
-        variant = self.valid_variant(point)
-        if variant is None:
-            return None
-        instruction = self.decode(variant)
-        assert instruction is not None
-        return _Reading(self, variant, instruction).observation
+    def repeats_a_register(self, point: Point) -> bool:
+        """Whether `point` is invalid only because an instruction that wants distinct registers got the same twice."""
+        code, _ = encode(point.but(sib=point.form == MEMORY, mask=1) if point.map.is_evex else point)
+        instruction = Decoder(point.bits, code, DecoderOptions.NO_INVALID_CHECK).decode()
+        info = OpCodeInfo(instruction.code)
+        return bool(info.requires_unique_reg_nums or info.requires_unique_dest_reg_num)
+
+    def samples(self, points: list[Point]) -> list[tuple[Point, Observation | None]]:
+        """What the decoder must know about each point (None: invalid).  Points that differ only in registers get one
+        answer, and that from two different registers, because `xor r,r` and the like are special to iced-x86."""
+        groups: dict[tuple[object, ...], list[tuple[Point, Point, Instruction]]] = {}
+        samples: list[tuple[Point, Observation | None]] = []
+        for point in points:
+            variant = self.valid_variant(point)
+            instruction = self.decode(variant) if variant else None
+            if variant is None or instruction is None:
+                if point.map.is_legacy or not self.repeats_a_register(point):
+                    samples.append((point, None))
+                continue
+            key = (instruction.code, point.but(reg=0, rm=0))
+            groups.setdefault(key, []).append((point, variant, instruction))
+        for members in groups.values():
+            distinct = [member for member in members if member[0].reg != member[0].rm]
+            _, variant, instruction = (distinct or members)[0]
+            observation = _Reading(self, variant, instruction).observation
+            samples += [(point, observation) for point, _, _ in members]
+        return samples
 
     def used(self, instruction: Instruction) -> tuple[int, int]:
         """Bit masks of the general registers read and written."""
@@ -377,8 +414,6 @@ class _Reading:
         if FLOWS[self.observation.exact["flow"] or 0] == "SYSCALL":
             reads = 0xFF if self.point.mode else 0xFFFF  # the kernel sees them all
             writes |= 1  # rax: the result
-        if self.mnemonic == "RDSSPD" or self.mnemonic == "RDSSPQ":
-            pass  # a no-op without shadow stack; "written" covers that
         return reads, writes
 
     def _variants(self) -> list[Point]:
@@ -414,30 +449,48 @@ class _Reading:
         self.set(shift_count=by_immediate and self.mnemonic in SHIFTS)
 
     def _encoding_rules(self) -> None:
-        """What must hold of the fields that choose no instruction: vvvv, masking, broadcast."""
-        point = self.point
-        if point.map.is_legacy:
-            self.set(**dict.fromkeys(("vvvv_used", "mask_ok", "mask_required", "zero_memory", "zero_register"), None))
-            self.set(round=None, broadcast=None)
+        """What must hold of the fields that choose no instruction: register extensions, vvvv, masking, broadcast."""
+        self._extension_rules()
+        if self.point.map.is_legacy:
+            self.set(**dict.fromkeys(RULES_OF_VECTORS))
             return
-        decode = self.oracle.decode
-        base = point.but(vvvv=0)
-        needs_vvvv = decode(base) is None
-        self.set(vvvv_used=needs_vvvv or decode(point.but(vvvv=6)) is not None)
-        masked = point.but(mask=2)
-        evex = point.map.is_evex
+        point, valid = self.point, self._valid
+        unique = self.info.requires_unique_reg_nums or self.info.requires_unique_dest_reg_num
+        used = not valid(vvvv=0) or any(valid(vvvv=other) for other in (3, 5, 6, 7))
         self.set(
-            mask_ok=evex and decode(masked) is not None,
-            mask_required=evex and decode(point.but(mask=0)) is None,
+            vvvv_used=used,
+            vvvv_below_8=None if not used or point.mode else not any(valid(vvvv=other) for other in (9, 10, 11)),
+            unique=unique,
+            unique_sources=unique and self.info.requires_unique_reg_nums,
+            mask_ok=point.map.is_evex and valid(mask=2),
+            mask_required=point.map.is_evex and not valid(mask=0),
             zero_memory=None,
             zero_register=None,
             round=None,
             broadcast=None,
         )
-        if not evex:
+        if point.map.is_evex:
+            self._evex_rules()
+
+    def _valid(self, **changes: int | bool) -> bool:
+        return self.oracle.decode(self.point.but(**changes)) is not None
+
+    def _extension_rules(self) -> None:
+        """Whether REX.R and EVEX.R' may extend ModRM.reg, and REX.B ModRM.rm as a register."""
+        point = self.point
+        self.set(plain_reg=None, below_16=None, plain_rm=None)
+        if point.mode or not point.modrm:
             return
-        zeroing = decode(masked.but(zeroing=1)) is not None
-        special = decode(point.but(broadcast=1))
+        self.set(plain_reg=not self._valid(rex_r=1))
+        if point.form == REGISTER or self.info.ignores_mod_bits:
+            self.set(plain_rm=not self._valid(rex_b=1))
+        if point.map.is_evex:
+            self.set(below_16=not self._valid(evex_r=1))
+
+    def _evex_rules(self) -> None:
+        point = self.point
+        zeroing = self._valid(mask=2, zeroing=1)
+        special = self.oracle.decode(point.but(broadcast=1))
         if point.form == MEMORY:
             self.set(zero_memory=zeroing, broadcast=special is not None)
             if special is not None:

@@ -80,7 +80,9 @@ def _by_type(declared: ResultType) -> Result:
 
 def _by_code(image: Image, function: Function, sites: Sequence[Site], seen: list[Sighting]) -> Result:
     if sites and _takes_double(image, sites[0].behind, sites[0].caller):
-        return Result("double", 0, (f"the caller takes a floating-point result at {sites[0].behind:#x}: 0.0",))
+        return Result(
+            "double", 0, (f"the caller takes a floating-point result at {sites[0].behind:#x}: 0.0",), handled=True
+        )
     how = "the caller" if sites else "a caller"
     if not any(s.use is not Use.LOST for s in seen):
         seen = _other_uses(image, function)

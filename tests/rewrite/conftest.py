@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -155,3 +158,19 @@ def plan_for(data: bytes, functions: Sequence[tuple[int, int]]) -> Plan:
     """A plan with these functions (address, size) as regions."""
     identity = BinaryIdentity(path="any", sha256=hashlib.sha256(data).hexdigest())
     return Plan(binary=identity, regions=tuple(PlannedRegion(address=a, size=s) for a, s in functions))
+
+
+def run_traced(command: Sequence[str | Path], **options: Any) -> tuple[str, list[int]]:
+    """Output of a command that must succeed, and the patches that it passed: link-time addresses, in order."""
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb") as trace:
+        os.dup2(sink, TRACE_DESCRIPTOR, inheritable=True)
+        os.close(sink)
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[TRACE_DESCRIPTOR], text=True, **options
+        )
+        os.close(TRACE_DESCRIPTOR)
+        passed = trace.read()
+        output = child.communicate(timeout=120)[0]
+    assert child.returncode == 0, (child.returncode, output)
+    return output, [address for (address,) in struct.iter_unpack("<Q", passed)]

@@ -17,17 +17,16 @@ from stemrw.runtime import load_image
 GATES = ("gate_region", "gate_start", "gate_observe")
 
 
-def test_two_builds_are_identical_wherever_the_sources_lie(build_module: ModuleType, tmp_path: Path) -> None:
+def test_two_builds_are_identical_wherever_the_sources_lie(
+    build_module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(ROOT / "runtime", elsewhere / "runtime")
     (elsewhere / "stemrw").mkdir()
     shutil.copy(ROOT / "stemrw" / "__init__.py", elsewhere / "stemrw")
     build_module.build(tmp_path / "one")
-    build_module.HERE, here = elsewhere / "runtime", build_module.HERE
-    try:
-        build_module.build(tmp_path / "two")
-    finally:
-        build_module.HERE = here
+    monkeypatch.setattr(build_module, "HERE", elsewhere / "runtime")
+    build_module.build(tmp_path / "two")
     for name in ("image-x86_64.bin", "image-x86_64.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

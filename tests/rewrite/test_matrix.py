@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import lief
 import pytest
 from elftools.elf.elffile import ELFFile
-from rewrite.conftest import KINDS, TRACE_DESCRIPTOR, Built, plan_for
+from rewrite.conftest import KINDS, Built, plan_for, run_traced
 
 from stemrw.rewrite import Rewritten, revert, rewrite
 from stemrw.runtime import RuntimeImage
@@ -31,18 +29,8 @@ def hardened(kind: str, built: Callable[[str], Built], null_image: RuntimeImage)
 def run(program: Built, data: bytes, folder: Path) -> tuple[str, list[int]]:
     """Run the program with `data` in the place of its target: output, and the patches that were passed."""
     place(program, data, folder)
-    source, sink = os.pipe()
-    os.dup2(sink, TRACE_DESCRIPTOR, inheritable=True)
-    os.close(sink)
-    with os.fdopen(source, "rb") as trace:
-        child = subprocess.Popen(
-            [folder / program.program.name], stdout=subprocess.PIPE, pass_fds=[TRACE_DESCRIPTOR], text=True
-        )
-        os.close(TRACE_DESCRIPTOR)
-        passed = trace.read()
-        output = child.communicate(timeout=60)[0]
-    assert child.returncode == 0, output
-    return output, [address for (address,) in struct.iter_unpack("<Q", passed)]
+    output, passed = run_traced([folder / program.program.name])
+    return output, passed
 
 
 def place(program: Built, data: bytes, folder: Path) -> None:

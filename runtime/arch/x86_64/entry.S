@@ -43,6 +43,16 @@
     lea rax, [rcx + rax + STATE_FIXED_BYTES]
 .endm
 
+/* Count, exactly too while other threads count. */
+.macro count address
+    cmp dword ptr CTX(exact), 0
+    jne 8f
+    inc qword ptr [\address]
+    jmp 9f
+8:  lock inc qword ptr [\address]
+9:
+.endm
+
 /* Checkpoint.  In: r11 struct patch, rax its struct patch_state, rsp + \below is where the return address lies.
  * Out: a new innermost mark.  Clobbers rax, rcx, flags.  Jumps to \full when there is no room for it. */
 .macro push_mark below, full
@@ -51,7 +61,7 @@
     jae \full
     add rcx, MARK_BYTES
     mov MARK(rcx, patch_state), rax
-    lock inc qword ptr [rax + OFFSET_patch_state_entries]
+    count (rax + OFFSET_patch_state_entries)
     lea rax, [rsp + \below]
     mov MARK(rcx, rsp), rax
     mov CTX(mark_rsp), rax
@@ -93,13 +103,13 @@ gate_region:
     sub rax, STATE(rcx, contexts)
     cmp rax, STATE(rcx, contexts_size)
     jae 1f
-    rdfsbase rax
-    cmp rax, CTX(owner)
-    jne 1f
     cmp qword ptr CTX(depth), 0
     jne 1f
     test dword ptr [rip + payload_header + OFFSET_payload_header_flags], HEADER_GLIBC
-    jz 2f
+    jz 7f
+    mov rax, fs:[0] /* a control block begins with its own address: cheaper than rdfsbase */
+    cmp rax, CTX(owner)
+    jne 1f
     mov eax, fs:[GLIBC_MULTIPLE_THREADS]
     cmp rax, CTX(threads)
     jne 1f
@@ -132,6 +142,10 @@ gate_region:
     pop r11
     lea rsp, [rsp + 128]
     jmp run_service
+7:  rdfsbase rax
+    cmp rax, CTX(owner)
+    jne 1f
+    jmp 2b
 6:  lea rcx, [rip + payload_header]
     sub rax, HEADER(rcx, header_address)
     add rax, rcx
@@ -271,7 +285,7 @@ leave:
     mov rax, CTX(log_start)
     mov CTX(log), rax
     mov rax, MARK(rcx, patch_state)
-    lock inc qword ptr [rax + OFFSET_patch_state_commits]
+    count (rax + OFFSET_patch_state_commits)
     xor eax, eax
     mov CTX(depth), rax
     mov CTX(mark_rsp), rax
@@ -287,7 +301,7 @@ leave:
     mov rax, gs:[OFFSET_context_spill + 8]
     jmp miss
 4:  mov rax, MARK(rcx, patch_state)
-    lock inc qword ptr [rax + OFFSET_patch_state_commits]
+    count (rax + OFFSET_patch_state_commits)
     sub rcx, MARK_BYTES
     mov CTX(mark), rcx
     dec qword ptr CTX(depth)
