@@ -35,6 +35,7 @@ enum reason {
     REASON_BUSY = 14,            /* the runtime's lock was held by this very thread */
     REASON_LOST_HANDLER = 15,    /* our signal handler had been replaced, or its signal was blocked */
     REASON_SHARED_MEMORY_CHILD = 16, /* the region starts a thread, or a child that shares its memory */
+    REASON_SHARED_STATE = 17, /* a locked operation with other threads alive: cannot be undone byte by byte */
     REASON_COUNT = 20,
 };
 

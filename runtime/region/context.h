@@ -40,7 +40,9 @@ enum {
 };
 _Static_assert(sizeof(struct patch) == sizeof(struct patch_state) << PATCH_TO_STATE_SHIFT, "the tables run in step");
 
-#define LOG_SEGMENT (1u << 16) /* in argument[1] of SERVICE_LOG: the address counts from the fs base */
+/* In argument[1] of SERVICE_LOG, above the size. */
+#define LOG_SEGMENT (1u << 16) /* the address counts from the fs base */
+#define LOG_ATOMIC (1u << 17)  /* a locked read-modify-write */
 
 enum {
     GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */

@@ -150,12 +150,18 @@ static void enter(struct context *context) {
     go_native(context, target, reason);
 }
 
+/* A locked operation with other threads alive: a lock, a reference count, an allocator's arena.  Writing back the old
+ * value would overwrite what others have made of it since, so from here on the region cannot be undone. */
+static bool is_shared_state(const struct context *context, bool atomic) { return context->exact && atomic; }
+
 static void log_store(struct context *context) {
     uintptr_t address = context->argument[0];
     size_t size = (uint16_t)context->argument[1];
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
-    if (!log_range(context, address, size))
+    if (is_shared_state(context, context->argument[1] & LOG_ATOMIC))
+        go_native(context, cache_source_of(context->resume), REASON_SHARED_STATE);
+    else if (!log_range(context, address, size))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
 
@@ -166,6 +172,10 @@ static void log_other_store(struct context *context) {
     struct instruction at;
     if (!decode((const uint8_t *)source, 15, source, 64, &at)) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
+        return;
+    }
+    if (is_shared_state(context, at.lock)) {
+        go_native(context, source, REASON_SHARED_STATE);
         return;
     }
     uint64_t address = general[RDI], size = at.operand_bytes;

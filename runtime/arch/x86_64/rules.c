@@ -318,7 +318,8 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     STORE_CONTEXT(OUT, RDX, resume);
     LOAD_CONTEXT(OUT, RDX, spill[2]);
     emit_context_immediate(OUT, offsetof(struct context, argument) + 8,
-                           at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0));
+                           at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0) |
+                               (at->decoded.lock ? LOG_ATOMIC : 0));
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LOG);
     emit_context_jump(OUT, offsetof(struct context, run_service));
 }
