@@ -219,7 +219,16 @@ class Monitor:
             self.handled[state.tgid] = fault
         else:
             self._capture(tid, state.tgid, fault)
+            if state.own_pid == 1 and not fault.was_sent:
+                self._let_first_process_die(tid, signal)
         return signal
+
+    def _let_first_process_die(self, tid: int, signal: int) -> None:
+        """The first process of a PID namespace dies of its faults, but not while it is traced: it would repeat the
+        faulting instruction for ever.  Its end is not reported to us then, unless it has other threads."""
+        with contextlib.suppress(ProcessLookupError):
+            ptrace.detach(tid, signal)
+        self._ended(tid, signal)
 
     def _exiting(self, tid: int, status: int) -> None:
         """Some deaths by signal are not announced by one (seccomp's kill): the last chance to look."""

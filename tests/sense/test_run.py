@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -312,6 +313,21 @@ def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
         assert watched.returncode == 5
 
 
+def test_interrupt_from_the_terminal_arrives_once(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    script = f"trap 'echo got' INT; : > {ready}; for i in 1 2 3 4 5 6; do sleep 0.1; done"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = argv("-o", tmp_path / "r.json", "--", "sh", "-c", script)
+        os.execv(command[0], command)
+    wait_for(ready)
+    os.write(terminal, b"\x03")
+    status = os.waitpid(pid, 0)[1]
+    shown = os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0 and shown.count(b"got\r\n") == 1
+
+
 def test_killed_sensor_leaves_no_process_stopped(crasher: Program, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     script = f"echo $$ > {ready}.new; mv {ready}.new {ready}; exec {crasher.path} wait"
@@ -380,6 +396,25 @@ def test_output_that_cannot_be_written_is_found_out_before_the_command_runs(tmp_
     ran = tmp_path / "ran"
     done = subprocess.run(argv("-o", tmp_path / "no" / "r.json", "--", "touch", ran), capture_output=True)
     assert done.returncode == 2 and not ran.exists()
+
+
+def namespaces() -> bool:
+    """Whether this user may make a PID namespace."""
+    return subprocess.run(["unshare", "-rpf", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not namespaces(), reason="PID namespaces are not allowed here")
+def test_first_process_of_a_pid_namespace_dies_as_without_the_sensor(sense: Sense, crasher: Program) -> None:
+    native = subprocess.run(["unshare", "-rpf", crasher.path, "divide"], capture_output=True).returncode
+    sensed = sense("unshare", "-rpf", crasher.path, "divide")
+    assert sensed.report.fault_class == "divide"
+    assert sensed.status == (128 - native if native < 0 else native)
+
+
+@pytest.mark.skipif(not namespaces(), reason="PID namespaces are not allowed here")
+def test_process_of_a_pid_namespace_is_known_to_have_signalled_itself(sense: Sense, crasher: Program) -> None:
+    report = sense("unshare", "-rpf", "sh", "-c", f"{crasher.path} raise; true").report
+    assert (report.fault_class, report.sent_by) == ("abort", None)
 
 
 @pytest.mark.skipif(shutil.which("dash") is None, reason="dash is not installed")
