@@ -49,7 +49,8 @@ class Localization(Document):
     schema_name: Literal["stemrw.localization"] = Field(default="stemrw.localization", alias="schema")
     version: Literal[1] = 1
     binary: BinaryIdentity
-    fault_class: str
+    fault_class: str | None = None
+    """None where a function was named without a report."""
     fault_pc: Address | None = None
     """Address of the faulting instruction, where it lies in this file."""
     frames: tuple[LocalizedFrame, ...]

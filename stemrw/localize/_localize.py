@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stemrw.documents.fault_report import FaultReport, Frame, Location
 from stemrw.documents.localization import BinaryIdentity, Detector, Localization, LocalizedFrame
-from stemrw.errors import LocalizationError
+from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Function, Image
 from stemrw.localize._match import match_module
 
@@ -18,7 +18,7 @@ def identity(image: Image) -> BinaryIdentity:
 
 
 def localize(
-    report: FaultReport,
+    report: FaultReport | None,
     image: Image,
     *,
     region: str | None = None,
@@ -28,10 +28,16 @@ def localize(
     """Find the frames of a fault that lie in a file, and the function of each.
 
     `region` (a symbol, or an address in or at a function) and `frame` (number of a frame in the report, 0 is the crash)
-    override where planning starts, and pin it there. `force` accepts a report about another build of the file.
+    override where planning starts, and pin it there. `force` accepts a report about another build of the file. Without
+    a report, `region` alone says what is to be protected, against faults of any class.
 
     Raises LocalizationError: report about another binary or build, address outside code, unknown function or frame.
+    UsageError: neither a report nor a region, or both a region and a frame.
     """
+    if region is not None and frame is not None:
+        raise UsageError("--region and --frame contradict each other", hint="give one of them")
+    if report is None:
+        return _without_report(region, image)
     match = match_module(report, image, force=force)
     evidence = [f"the report's {match.module.path} is this file: {match.evidence}"]
     frames = _frames(report, match.module.path, image)
@@ -66,9 +72,17 @@ def localize(
         start=start,
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
-        detector=_detector(report, frames),
+        detector=_detector(report),
         evidence=tuple(evidence),
     )
+
+
+def _without_report(region: str | None, image: Image) -> Localization:
+    if region is None:
+        raise UsageError("nothing says what to protect", file=image.path, hint="give --fault REPORT or --region")
+    frames, start = _with_region(region, [], image)
+    evidence = f"--region {region}: {frames[start].evidence[-1]}"
+    return Localization(binary=identity(image), frames=tuple(frames), start=start, pinned=True, evidence=(evidence,))
 
 
 def _frames(report: FaultReport, module: str, image: Image) -> list[LocalizedFrame]:
@@ -177,7 +191,7 @@ def _with_region(region: str, frames: list[LocalizedFrame], image: Image) -> tup
         if frame.function == function.entry:
             said = frame.model_copy(update={"evidence": (*frame.evidence, how)})
             return [*frames[:position], said, *frames[position + 1 :]], position
-    return [_of(function, -1, f"{how}; it is not in the backtrace"), *frames], 0
+    return [_of(function, -1, f"{how}; it is not in the backtrace" if frames else how), *frames], 0
 
 
 def _position(index: int, frames: list[LocalizedFrame], image: Image) -> int:
@@ -201,6 +215,7 @@ def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
     )
 
 
+_DETECTOR_FRAMES = 12
 _DETECTORS: tuple[tuple[Detector, frozenset[str]], ...] = (
     ("assert", frozenset(("__assert_fail", "__assert_fail_base", "__assert_perror_fail", "__assert"))),
     ("stack-protector", frozenset(("__stack_chk_fail", "__stack_chk_fail_local"))),
@@ -216,10 +231,9 @@ _DETECTORS: tuple[tuple[Detector, frozenset[str]], ...] = (
 )
 
 
-def _detector(report: FaultReport, frames: list[LocalizedFrame]) -> Detector | None:
-    """Who noticed the fault, by the names of the frames inside the innermost one of this file."""
-    inner = report.backtrace[: max((f.index for f in frames[:1]), default=0)]
-    names = {f.symbol for f in inner if f.symbol}
+def _detector(report: FaultReport) -> Detector | None:
+    """Who noticed the fault, by the names of the innermost frames (of the C library, which may be in the file)."""
+    names = {f.symbol for f in report.backtrace[:_DETECTOR_FRAMES] if f.symbol}
     return next((detector for detector, symbols in _DETECTORS if names & symbols), None)
 
 

@@ -24,6 +24,17 @@ _CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
 """Faults that are often the late consequence of memory overwritten earlier, if no check found them."""
 
 
+_LIBRARY_FRAMES = 10
+"""How many innermost frames of a static program may be the C library on its way to abort."""
+
+_FAILURE_PATH = frozenset(
+    "abort raise gsignal pthread_kill __libc_message __fortify_fail __chk_fail __stack_chk_fail __assert_fail "
+    "__assert_fail_base malloc_printerr munmap_chunk malloc_consolidate unlink_chunk sysmalloc _int_free _int_malloc "
+    "_int_realloc free cfree __libc_free malloc __libc_malloc realloc __libc_realloc calloc __libc_calloc".split()
+)
+"""Functions of the C library between a failed check and the signal, where a static program still has their names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A function of the backtrace that could be rescued, with the call that entered it and the calls around that."""
@@ -56,6 +67,7 @@ def choose(localization: Localization, image: Image, *, nets: bool = True) -> li
     if localization.pinned:
         first = candidates[0]
         return [Choice(first, decide(image, first.function, first.sites), _said(localization))]
+    candidates = _outside_of_library(localization, candidates, image)
     in_cycle = _cycle(candidates) if localization.fault_class == "stack-exhaustion" else []
     chosen = _from_cycle(in_cycle, image) if in_cycle else _climb(localization, candidates, image)
     if not nets:
@@ -132,6 +144,29 @@ def _site(inner: LocalizedFrame, outer: LocalizedFrame, image: Image) -> Site | 
         return None
     owner = image.owner(outer.address - 1)
     return Site(outer.address, owner.function) if owner is not None else None
+
+
+def _outside_of_library(localization: Localization, candidates: list[Candidate], image: Image) -> list[Candidate]:
+    """Without the C library's own innermost frames, which static programs have in the file itself.
+
+    An abort goes through functions that return (`raise`) to one that never does; whoever called that is in question. A
+    forbidden system call is made by a wrapper that holds the instruction and calls nothing.
+    """
+    if localization.frames[localization.start].index != 0:
+        return candidates
+    if localization.fault_class == "abort":
+        inside = [
+            position
+            for position, candidate in enumerate(candidates[:_LIBRARY_FRAMES])
+            if candidate.frame.symbol in _FAILURE_PATH
+            or (candidate.function != image.main and not image.may_return(candidate.function))
+        ]
+        return candidates[max(inside, default=-1) + 1 :] or candidates
+    if localization.fault_class == "bad-syscall":
+        body = image.body(candidates[0].function)
+        if any(i.mnemonic == "syscall" for i in body) and not any(i.is_call for i in body):
+            return candidates[1:] or candidates
+    return candidates
 
 
 def _climb(localization: Localization, candidates: Sequence[Candidate], image: Image) -> Choice:
