@@ -66,7 +66,7 @@ def _segmentation_fault(
     address = fault.address
     if not space.is_code(pc) or pc <= address < pc + _MAX_INSTRUCTION and not space.is_code(address):
         by_return = _was_reached_by_return(fault, snapshot, space)
-        return Classified("return-address" if by_return else "wild-jump", address, "execute", instruction)
+        return Classified("return-address" if by_return else "wild-jump", address, "execute", None)
     access = _access(instruction, address)
     if address < NULL_PAGES:
         return Classified("null-dereference", address, access, instruction)

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sensing import Program, Sense, Sensed, argv, build
+from sense.sensing import Program, Sense, Sensed, argv, build
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sensing import Program, Sense, argv
+from sense.sensing import Program, Sense, argv
 
 from stemrw.documents.fault_report import FaultReport, Frame
 
