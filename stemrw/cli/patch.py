@@ -11,7 +11,6 @@ import typer
 from stemrw.errors import UsageError
 
 if TYPE_CHECKING:
-    from stemrw.documents.fault_report import FaultReport
     from stemrw.documents.localization import Localization
     from stemrw.image import Image
 
@@ -82,9 +81,7 @@ def _check(file: Path, faults: list[Path], region: str | None, frame: int | None
         raise UsageError("there is no such file", file=file)
     if not faults and region is None:
         raise UsageError("nothing says what to harden against", hint="give --fault REPORT or --region SYMBOL|ADDR")
-    if frame is not None and region is not None:
-        raise UsageError("--frame and --region both choose the function", hint="give one of them")
-    if frame is not None and len(faults) != 1:
+    if frame is not None and len(faults) > 1:
         raise UsageError("--frame counts in one report", hint="give exactly one --fault")
 
 
@@ -95,17 +92,8 @@ def _localize(
     from stemrw.localize import localize
 
     if not faults:
-        # a region without a fault: localized as if something had been reported about this very file
-        found = localize(_no_fault(image), image, region=region)
-        return [found.model_copy(update={"fault_class": "none"})]
+        return [localize(None, image, region=region, frame=frame)]
     return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
-
-
-def _no_fault(image: Image) -> FaultReport:
-    from stemrw.documents.fault_report import FaultReport, Location, ModuleInfo
-
-    module = ModuleInfo(path=str(image.path), build_id=image.build_id, sha256=image.sha256)
-    return FaultReport(fault_class="abort", program=module, modules=(module,), pc=Location())
 
 
 def _pattern(value: str | None) -> int | None:

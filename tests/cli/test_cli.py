@@ -96,7 +96,7 @@ def test_json_prints_the_manifest(capsys: Capture) -> None:
 ERRORS = [
     (["patch", "gone", "--region", "main"], "gone: there is no such file"),
     (["patch", str(DASH)], "nothing says what to harden against"),
-    (["patch", str(DASH), "--region", "main", "--frame", "1"], "--frame and --region"),
+    (["patch", str(DASH), "--region", "main", "--frame", "1"], "--region and --frame contradict"),
     (["patch", str(DASH), "--frame", "1"], "nothing says"),
     (["patch", str(DASH), "--region", "main", "--return", "x"], "is no number"),
     (["patch", str(DASH), "--region", "main", "--return", "0x10000000000000000"], "does not fit in 64 bits"),
