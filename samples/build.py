@@ -101,7 +101,7 @@ def build(sample: Sample, outdir: Path, *, mode: str = "pie", driver: str = "mai
         target = program
     else:
         target = outdir / f"lib{sample.name}.{driver}.so"
-        _run(*compiler, "-shared", "-pthread", own, shared, "-lm", "-o", target)
+        _run(*compiler, "-shared", "-pthread", f"-Wl,-soname,{target.name}", own, shared, "-lm", "-o", target)
         _run(*compiler, "-pthread", main, target, "-Wl,-rpath,$ORIGIN", "-o", program)
     shutil.rmtree(work)
     return Built(sample, program, target, _strip(target) if mode in _STRIPPED else target)
