@@ -224,8 +224,8 @@ _DETECTORS: tuple[tuple[Detector, frozenset[str]], ...] = (
         "heap",
         frozenset(
             "malloc_printerr _int_free _int_malloc _int_realloc _int_memalign unlink_chunk malloc_consolidate "
-            "munmap_chunk sysmalloc free cfree __libc_free realloc __libc_realloc malloc __libc_malloc calloc "
-            "__libc_calloc".split()
+            "munmap_chunk sysmalloc free cfree __free __libc_free realloc __realloc __libc_realloc malloc __malloc "
+            "__libc_malloc calloc __calloc __libc_calloc".split()
         ),
     ),
 )

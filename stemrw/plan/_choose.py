@@ -27,10 +27,14 @@ _CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
 _LIBRARY_FRAMES = 10
 """How many innermost frames of a static program may be the C library on its way to abort."""
 
+_STEPS_TO_ABORT = 3
+"""At most this many frames from the signal to a function that never returns, and from that to the next one."""
+
 _FAILURE_PATH = frozenset(
     "abort raise gsignal pthread_kill __libc_message __fortify_fail __chk_fail __stack_chk_fail __assert_fail "
     "__assert_fail_base malloc_printerr munmap_chunk malloc_consolidate unlink_chunk sysmalloc _int_free _int_malloc "
-    "_int_realloc free cfree __libc_free malloc __libc_malloc realloc __libc_realloc calloc __libc_calloc".split()
+    "_int_realloc free cfree __free __libc_free malloc __malloc __libc_malloc realloc __realloc __libc_realloc calloc "
+    "__calloc __libc_calloc".split()
 )
 """Functions of the C library between a failed check and the signal, where a static program still has their names."""
 
@@ -135,6 +139,8 @@ def _candidates(localization: Localization, image: Image) -> list[Candidate]:
                 break
             chain.append(site)
         found.append(Candidate(owner.function, frame, tuple(chain)))
+        if image.main is not None and owner.function.entry == image.main.entry:
+            break  # further out there is only the C library's start-up code, in static programs
     return found
 
 
@@ -155,13 +161,12 @@ def _outside_of_library(localization: Localization, candidates: list[Candidate],
     if localization.frames[localization.start].index != 0:
         return candidates
     if localization.fault_class == "abort":
-        inside = [
-            position
-            for position, candidate in enumerate(candidates[:_LIBRARY_FRAMES])
-            if candidate.frame.symbol in _FAILURE_PATH
-            or (candidate.function != image.main and not image.may_return(candidate.function))
-        ]
-        return candidates[max(inside, default=-1) + 1 :] or candidates
+        inside = -1
+        for position, candidate in enumerate(candidates[:_LIBRARY_FRAMES]):
+            named = candidate.frame.symbol in _FAILURE_PATH
+            if named or (position <= inside + _STEPS_TO_ABORT and not image.may_return(candidate.function)):
+                inside = position
+        return candidates[inside + 1 :] or candidates
     if localization.fault_class == "bad-syscall":
         body = image.body(candidates[0].function)
         if any(i.mnemonic == "syscall" for i in body) and not any(i.is_call for i in body):
