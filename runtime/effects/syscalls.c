@@ -138,20 +138,12 @@ static void save_mask(struct context *context) {
 
 /* ---- memory ---- */
 
-static bool overlaps_code(uintptr_t start, size_t size) {
-    const struct runtime *runtime = module_runtime();
-    for (uint32_t i = 0; i < runtime->range_count; i++)
-        if (runtime->ranges[i].start < start + size && start < runtime->ranges[i].end)
-            return true;
-    return false;
-}
-
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
     switch (number) {
     case NR_munmap:
-        if (overlaps_code(start, size)) {
+        if (range_overlaps(start, size)) {
             give_way(context, REASON_UNKNOWN_CODE);
         } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) || !size ||
                    !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
@@ -163,7 +155,7 @@ static bool before_memory(struct context *context, uint64_t number) {
         return false;
     case NR_mmap:
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-            if (overlaps_code(start, size) || context->deferred) {
+            if (range_overlaps(start, size) || context->deferred) {
                 give_way(context, REASON_UNKNOWN_CODE);
                 return false;
             }
@@ -173,7 +165,7 @@ static bool before_memory(struct context *context, uint64_t number) {
         watch(context);
         return false;
     case NR_mprotect:
-        if (overlaps_code(start, size))
+        if (range_overlaps(start, size))
             give_way(context, REASON_UNKNOWN_CODE);
         else
             context->irreversible++;

@@ -63,38 +63,59 @@ static bool read_line(struct reader *reader, struct map_line *line) {
     return true;
 }
 
-static void add_range(struct runtime *runtime, const struct map_line *line, uintptr_t base) {
-    if (runtime->range_count == MAX_RANGES)
+static void add_range(struct range_list *list, const struct map_line *line, uintptr_t base) {
+    if (list->count == MAX_RANGES)
         return;
     uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
-    runtime->ranges[runtime->range_count++] = (struct range){line->start, line->end, base, flags, 0};
+    list->ranges[list->count++] = (struct range){line->start, line->end, base, flags, 0};
 }
 
-static void read_ranges(struct runtime *runtime) {
-    struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
-    runtime->proc_missing = reader.fd < 0;
-    if (reader.fd < 0)
-        return;
-    runtime->range_count = 0;
+/* Without /proc: this module's own code, as the rewriter recorded it.  What else is called then runs natively. */
+static void assume_own(struct range_list *list) {
+    uintptr_t base = load_bias();
+    struct map_line own = {.start = (base + payload_header.text_start) & -OS_PAGE,
+                           .end = (base + payload_header.text_end + OS_PAGE - 1) & -OS_PAGE,
+                           .permissions = "r-x",
+                           .named = true};
+    add_range(list, &own, base);
+}
+
+static void parse(struct reader *reader, struct range_list *list) {
     struct map_line line;
     uint64_t device = 0, inode = 0;
     uintptr_t base = 0;
-    while (read_line(&reader, &line)) {
+    while (read_line(reader, &line)) {
         if (line.inode != inode || line.device != device || line.offset == 0)
             base = line.start;
         inode = line.inode;
         device = line.device;
         if (line.permissions[2] == 'x' && line.permissions[0] == 'r')
-            add_range(runtime, &line, base);
+            add_range(list, &line, base);
     }
-    os_close(reader.fd);
+    os_close(reader->fd);
+}
+
+static void read_ranges(struct runtime *runtime) {
+    struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
+    runtime->proc_missing = reader.fd < 0;
+    if (reader.fd < 0 && runtime->lists[runtime->current_list].count)
+        return;
+    uint32_t fresh = !runtime->current_list;
+    struct range_list *list = &runtime->lists[fresh];
+    list->count = 0;
+    if (reader.fd < 0)
+        assume_own(list);
+    else
+        parse(&reader, list);
+    __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
 }
 
 const struct range *range_known(uintptr_t address) {
     const struct runtime *runtime = module_runtime();
-    for (uint32_t low = 0, high = runtime->range_count; low < high;) {
+    const struct range_list *list = &runtime->lists[__atomic_load_n(&runtime->current_list, __ATOMIC_ACQUIRE)];
+    for (uint32_t low = 0, high = list->count; low < high;) {
         uint32_t middle = (low + high) / 2;
-        const struct range *range = &runtime->ranges[middle];
+        const struct range *range = &list->ranges[middle];
         if (address < range->start)
             high = middle;
         else if (address >= range->end)
@@ -114,9 +135,31 @@ const struct range *range_of(uintptr_t address) {
     return range;
 }
 
-void ranges_forget(uintptr_t start, size_t size) {
-    struct runtime *runtime = module_runtime();
-    for (uint32_t i = 0; i < runtime->range_count; i++)
-        if (runtime->ranges[i].start < start + size && start < runtime->ranges[i].end)
-            runtime->range_count = 0; /* read again when next needed */
+bool range_overlaps(uintptr_t start, size_t size) {
+    const struct runtime *runtime = module_runtime();
+    const struct range_list *list = &runtime->lists[runtime->current_list];
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->ranges[i].start < start + size && start < list->ranges[i].end)
+            return true;
+    return false;
+}
+
+unsigned source_bytes(uintptr_t address, uint8_t *bytes) {
+    const struct range *range = range_of(address);
+    if (!range)
+        return 0;
+    unsigned count = range->end - address < 15 ? (unsigned)(range->end - address) : 15;
+    for (unsigned i = 0; i < count; i++)
+        bytes[i] = ((const uint8_t *)address)[i];
+    uintptr_t link = address - load_bias();
+    if (link + 15 < payload_header.text_start || link >= payload_header.text_end)
+        return count;
+    const struct patch *patches = patch_table();
+    for (uint32_t p = 0; p < payload_header.patch_count; p++)
+        for (unsigned i = 0; i < patches[p].length; i++) {
+            uintptr_t at = patches[p].address + i - link;
+            if (at < count)
+                bytes[at] = patches[p].original[i];
+        }
+    return count;
 }

@@ -37,14 +37,19 @@ enum range_flags {
     RANGE_WRITABLE = 2, /* code that can change under us */
 };
 enum { MAX_RANGES = 1024 };
+struct range_list {
+    uint32_t count;
+    uint32_t padding;
+    struct range ranges[MAX_RANGES]; /* ascending */
+};
 
 struct runtime {
     struct cache *cache;              /* translate/cache.h */
-    uint32_t range_count;
+    uint32_t current_list;            /* of .lists: readers need no lock, the other one is filled under it */
     uint32_t handled;                 /* bit per signal: our handler is installed */
     uint32_t secure;                  /* AT_SECURE */
     uint32_t proc_missing;            /* /proc/self/maps could not be read */
-    struct range ranges[MAX_RANGES];
+    struct range_list lists[2];
     struct os_sigaction actions[32];  /* what the program wants for the signals that we handle */
     uint64_t xsave_bytes;             /* largest xsave area */
     char events_path[4096];
@@ -64,6 +69,9 @@ void runtime_unlock(void);
  * Under the lock; range_known does not look again and may be called at any time. */
 const struct range *range_of(uintptr_t address);
 const struct range *range_known(uintptr_t address);
-void ranges_forget(uintptr_t start, size_t size);
+bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
+
+/* The program's own code at `address`, patched bytes as they were, into bytes[15]; how many there are: 0 if none. */
+unsigned source_bytes(uintptr_t address, uint8_t *bytes);
 
 #endif

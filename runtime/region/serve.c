@@ -170,7 +170,8 @@ static void log_other_store(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
     const uint64_t *general = context->registers.general;
     struct instruction at;
-    if (!decode((const uint8_t *)source, 15, source, 64, &at)) {
+    uint8_t bytes[15];
+    if (!decode(bytes, source_bytes(source, bytes), source, 64, &at)) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
         return;
     }
@@ -189,7 +190,8 @@ static void log_other_store(struct context *context) {
     } else if (at.memory == MEMORY_OPERAND) {
         address = at.rip_relative ? source + at.length : 0;
         if (at.displacement_size == 8)
-            address = (uint64_t)at.immediate;
+            for (unsigned i = 0; i < 8; i++) /* moffs */
+                address |= (uint64_t)bytes[at.displacement_offset + i] << 8 * i;
         else
             address += (uint64_t)(int64_t)at.displacement;
         if (at.base != REG_NONE)
@@ -199,7 +201,7 @@ static void log_other_store(struct context *context) {
         if (at.index != REG_NONE)
             address += general[at.index] * at.scale;
         if (at.bit_offset) {
-            unsigned reg = (((const uint8_t *)source)[at.modrm_offset] >> 3 & 7) | (at.rex & 4) << 1;
+            unsigned reg = (bytes[at.modrm_offset] >> 3 & 7) | (at.rex & 4) << 1;
             int64_t bit = at.operand_bytes == 8   ? (int64_t)general[reg]
                           : at.operand_bytes == 4 ? (int32_t)general[reg]
                                                   : (int16_t)general[reg];

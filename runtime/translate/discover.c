@@ -9,27 +9,6 @@
 
 enum { PEEK_INSTRUCTIONS = 12 };
 
-/* The program's own bytes at `address` (patched ranges as they were); returns how many may be read. */
-static unsigned fetch(uintptr_t address, uint8_t *bytes) {
-    const struct range *range = range_of(address);
-    if (!range)
-        return 0;
-    unsigned count = range->end - address < 15 ? (unsigned)(range->end - address) : 15;
-    for (unsigned i = 0; i < count; i++)
-        bytes[i] = ((const uint8_t *)address)[i];
-    uintptr_t link = address - load_bias();
-    if (link + 15 < payload_header.text_start || link >= payload_header.text_end)
-        return count;
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++)
-        for (unsigned i = 0; i < patches[p].length; i++) {
-            uintptr_t at = patches[p].address + i - link;
-            if (at < count)
-                bytes[at] = patches[p].original[i];
-        }
-    return count;
-}
-
 static const struct patch *region_at(uintptr_t address) {
     uintptr_t link = address - load_bias();
     if (link < payload_header.text_start || link >= payload_header.text_end)
@@ -47,7 +26,7 @@ static uint8_t peek_flags(uintptr_t address) {
     for (int i = 0; i < PEEK_INSTRUCTIONS && undecided; i++) {
         uint8_t bytes[15];
         struct instruction decoded;
-        unsigned available = fetch(address, bytes);
+        unsigned available = source_bytes(address, bytes);
         if (!available || !decode(bytes, available, address, 64, &decoded))
             break;
         live |= decoded.flags_read & undecided;
@@ -111,7 +90,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
         if (builder->instruction_count == MAX_INSTRUCTIONS || block->count == 1024)
             return; /* linked to what follows as to another unit */
         struct source_instruction *at = &builder->instructions[builder->instruction_count];
-        unsigned available = fetch(address, at->bytes);
+        unsigned available = source_bytes(address, at->bytes);
         if (!available) {
             block->stop = REASON_UNKNOWN_CODE;
             return;
