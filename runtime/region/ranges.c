@@ -1,5 +1,5 @@
-/* Which addresses hold code, from /proc/self/maps: read at start, before the program can lock itself in, and again when
- * control goes to an address that is in none of the mappings known. */
+/* Which addresses hold code, from /proc/self/maps or else from the dynamic loader: read at start, before the program can
+ * lock itself in, and again when control goes to an address that is in none of the mappings known. */
 #include "region/runtime.h"
 
 struct reader {
@@ -63,21 +63,31 @@ static bool read_line(struct reader *reader, struct map_line *line) {
     return true;
 }
 
-static void add_range(struct range_list *list, const struct map_line *line, uintptr_t base) {
+void range_add(struct range_list *list, struct range range) {
     if (list->count == MAX_RANGES)
         return;
-    uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
-    list->ranges[list->count++] = (struct range){line->start, line->end, base, flags, 0};
+    uint32_t at = list->count;
+    while (at && list->ranges[at - 1].start >= range.start)
+        at--;
+    if ((at < list->count && list->ranges[at].start < range.end) || (at && list->ranges[at - 1].end > range.start))
+        return;
+    for (uint32_t i = list->count++; i > at; i--)
+        list->ranges[i] = list->ranges[i - 1];
+    list->ranges[at] = range;
 }
 
-/* Without /proc: this module's own code, as the rewriter recorded it.  What else is called then runs natively. */
-static void assume_own(struct range_list *list) {
-    uintptr_t base = load_bias();
-    struct map_line own = {.start = (base + payload_header.text_start) & -OS_PAGE,
-                           .end = (base + payload_header.text_end + OS_PAGE - 1) & -OS_PAGE,
-                           .permissions = "r-x",
-                           .named = true};
-    add_range(list, &own, base);
+static void add_line(struct range_list *list, const struct map_line *line, uintptr_t base) {
+    uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
+    range_add(list, (struct range){line->start, line->end, base, flags, 0});
+}
+
+/* This module's own code, as the rewriter recorded it: known in any case. */
+static void add_own(struct range_list *list) {
+    uintptr_t bias = load_bias();
+    range_add(list, (struct range){.start = (bias + payload_header.text_start) & -OS_PAGE,
+                                   .end = (bias + payload_header.text_end + OS_PAGE - 1) & -OS_PAGE,
+                                   .base = bias,
+                                   .flags = RANGE_FILE});
 }
 
 static void parse(struct reader *reader, struct range_list *list) {
@@ -90,7 +100,7 @@ static void parse(struct reader *reader, struct range_list *list) {
         inode = line.inode;
         device = line.device;
         if (line.permissions[2] == 'x' && line.permissions[0] == 'r')
-            add_range(list, &line, base);
+            add_line(list, &line, base);
     }
     os_close(reader->fd);
 }
@@ -98,15 +108,14 @@ static void parse(struct reader *reader, struct range_list *list) {
 static void read_ranges(struct runtime *runtime) {
     struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
     runtime->proc_missing = reader.fd < 0;
-    if (reader.fd < 0 && runtime->lists[runtime->current_list].count)
-        return;
     uint32_t fresh = !runtime->current_list;
     struct range_list *list = &runtime->lists[fresh];
     list->count = 0;
     if (reader.fd < 0)
-        assume_own(list);
+        ranges_from_loader(list, &runtime->facts);
     else
         parse(&reader, list);
+    add_own(list);
     __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
 }
 

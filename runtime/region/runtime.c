@@ -8,20 +8,26 @@
 #include "region/serve.h"
 #include "translate/cache.h"
 
-enum { AT_NULL = 0, AT_SECURE = 23, AT_HWCAP2 = 26, HWCAP2_FSGSBASE = 2, PR_GET_AUXV = 0x41555856 };
+enum { AT_NULL = 0, AT_PHDR = 3, AT_PHNUM = 5, AT_SECURE = 23, AT_HWCAP2 = 26, AT_SYSINFO_EHDR = 33, HWCAP2_FSGSBASE = 2, PR_GET_AUXV = 0x41555856 };
 enum { ARCH_SHSTK_STATUS = 0x5005 };
 
 struct facts { /* what the auxiliary vector says */
-    bool secure, fsgsbase, known;
+    bool secure, fsgsbase;
+    struct program_facts program;
 };
 
 static void read_auxiliary(const uint64_t *pairs, size_t count, struct facts *facts) {
-    facts->known = true;
     for (size_t i = 0; i + 1 < count && pairs[i] != AT_NULL; i += 2) {
         if (pairs[i] == AT_SECURE)
             facts->secure = pairs[i + 1] != 0;
         if (pairs[i] == AT_HWCAP2)
             facts->fsgsbase = pairs[i + 1] & HWCAP2_FSGSBASE;
+        if (pairs[i] == AT_PHDR)
+            facts->program.headers = pairs[i + 1];
+        if (pairs[i] == AT_PHNUM)
+            facts->program.header_count = pairs[i + 1];
+        if (pairs[i] == AT_SYSINFO_EHDR)
+            facts->program.vdso = pairs[i + 1];
     }
 }
 
@@ -110,6 +116,7 @@ static enum reason prepare(const uint64_t *environment) {
     if (!runtime)
         return REASON_NO_MEMORY;
     runtime->secure = facts.secure;
+    runtime->facts = facts.program;
     runtime->xsave_bytes = xsave_bytes();
     state->runtime = (uint64_t)runtime;
     read_environment(runtime, environment);
@@ -122,6 +129,7 @@ static enum reason prepare(const uint64_t *environment) {
         return REASON_NO_MEMORY;
     state->contexts = (uint64_t)contexts;
     state->contexts_size = size & -(uint64_t)CONTEXT_BYTES;
+    range_of((uintptr_t)&payload_header); /* while /proc can be read */
     return REASON_NONE;
 }
 

@@ -43,7 +43,14 @@ struct range_list {
     struct range ranges[MAX_RANGES]; /* ascending */
 };
 
+/* From the auxiliary vector; zero where it was not to be had. */
+struct program_facts {
+    uint64_t headers, header_count; /* program headers of the program */
+    uint64_t vdso;
+};
+
 struct runtime {
+    struct program_facts facts;
     struct cache *cache;              /* translate/cache.h */
     uint32_t current_list;            /* of .lists: readers need no lock, the other one is filled under it */
     uint32_t handled;                 /* bit per signal: our handler is installed */
@@ -70,6 +77,10 @@ void runtime_unlock(void);
 const struct range *range_of(uintptr_t address);
 const struct range *range_known(uintptr_t address);
 bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
+
+/* ranges.c, loader.c: fill a list. */
+void range_add(struct range_list *list, struct range range); /* keeps the order; drops what overlaps */
+void ranges_from_loader(struct range_list *list, const struct program_facts *facts);
 
 /* The program's own code at `address`, patched bytes as they were, into bytes[15]; how many there are: 0 if none. */
 unsigned source_bytes(uintptr_t address, uint8_t *bytes);
