@@ -88,8 +88,8 @@ def test_survives_as_if_the_bad_record_had_not_been(
     out.mkdir()
     hardened = out / "hardened"
     entry = symbol_address(built.symbols, sample.region)
-    named = ("--region", hex(entry)) if sample.lost else ()
-    manifest = tool.patch(built.target, hardened, "--fault", report, *named)
+    wanted = ("--region", hex(entry)) if sample.lost else ("--fault", report)
+    manifest = tool.patch(built.target, hardened, *wanted)
     assert region_addresses(manifest) & {entry, symbol_address(built.symbols, "process")}
     program = _placed(built, hardened, out)
     target = program if built.target == built.program else out / built.target.name
