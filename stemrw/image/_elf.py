@@ -189,8 +189,8 @@ class Elf:
         found: dict[int, int] = {}
         for s in self.segments:
             if s.kind == PT_DYNAMIC:
-                raw = bytes(self.data[s.offset : s.offset + s.file_size // 16 * 16])
-                for tag, value in struct.iter_unpack("<QQ", raw):
+                raw = bytes(self.data[s.offset : s.offset + s.file_size])
+                for tag, value in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]):
                     if tag == 0:
                         break
                     found[tag] = value
