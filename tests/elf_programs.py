@@ -22,7 +22,16 @@ def compile_program(folder: Path, source: str, *flags: str, kind: str = "pie", n
     path = folder / name
     path.write_text(source)
     out = path.with_suffix(f".{kind}")
-    command = [*ZIG, "cc", "-O2", *(() if "-g" in flags else ("-g0",)), "-fno-sanitize=all", "-Wl,--build-id", *KINDS[kind], *flags]
+    command = [
+        *ZIG,
+        "cc",
+        "-O2",
+        *(() if "-g" in flags else ("-g0",)),
+        "-fno-sanitize=all",
+        "-Wl,--build-id",
+        *KINDS[kind],
+        *flags,
+    ]
     subprocess.run([*command, "-o", str(out), str(path)], check=True, capture_output=True, text=True)
     return out
 
@@ -57,10 +66,12 @@ def without_section_headers(path: Path) -> Path:
 def symbols(path: Path) -> dict[str, int]:
     """Name → address of every defined symbol, read by another library than the one under test."""
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     found: dict[str, int] = {}
     with path.open("rb") as stream:
         for section in ELFFile(stream).iter_sections("SHT_SYMTAB"):
+            assert isinstance(section, SymbolTableSection)
             for symbol in section.iter_symbols():
                 if symbol["st_shndx"] != "SHN_UNDEF" and symbol.name:
                     found[symbol.name] = symbol["st_value"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,13 +52,17 @@ def test_truncated_file_is_refused(parts: Path, tmp_path: Path) -> None:
 
 def test_build_id_and_hash_are_those_of_the_file(parts: Path) -> None:
     with parts.open("rb") as stream:
-        note = next(ELFFile(stream).get_section_by_name(".note.gnu.build-id").iter_notes())
+        section = ELFFile(stream).get_section_by_name(".note.gnu.build-id")
+        assert isinstance(section, NoteSection)
+        note = next(section.iter_notes())
     assert Image.open(parts).build_id == note["n_desc"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(st.tuples(st.integers(0, 1 << 13), st.integers(0, 255)), max_size=12))
-def test_damaged_file_never_raises_anything_but_binary_error(parts: Path, tmp_path: Path, edits: list[tuple[int, int]]) -> None:
+def test_damaged_file_never_raises_anything_but_binary_error(
+    parts: Path, tmp_path: Path, edits: list[tuple[int, int]]
+) -> None:
     """Headers, tables and unwind entries with random bytes in them."""
     data = bytearray(parts.read_bytes())
     for place, value in edits:
