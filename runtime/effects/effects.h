@@ -13,14 +13,14 @@ void after_syscall(struct context *context);
 
 /* What the kernel writes for a system call: up to three areas. */
 enum size_kind {
-    SIZE_FIXED,     /* .size bytes */
-    SIZE_ARGUMENT,  /* argument[.with] bytes, times .size */
-    SIZE_POINTED,   /* *(uint32_t *)argument[.with] bytes */
-    SIZE_VECTOR,    /* argument is struct iovec[argument[.with]]: the buffers */
-    SIZE_MESSAGE,   /* argument is struct msghdr: itself, name, control, buffers */
-    SIZE_MESSAGES,  /* … struct mmsghdr[argument[.with]] */
-    SIZE_BITS,      /* argument[.with] bits, rounded up to 8 bytes */
-    SIZE_IOCTL,     /* as the request in argument[.with] encodes; old style requests: 256 */
+    SIZE_FIXED,    /* .size bytes */
+    SIZE_ARGUMENT, /* argument[.with] bytes, times .size */
+    SIZE_POINTED,  /* *(uint32_t *)argument[.with] bytes */
+    SIZE_VECTOR,   /* argument is struct iovec[argument[.with]]: the buffers */
+    SIZE_MESSAGE,  /* argument is struct msghdr: itself, name, control, buffers */
+    SIZE_MESSAGES, /* … struct mmsghdr[argument[.with]] */
+    SIZE_BITS,     /* argument[.with] bits, rounded up to 8 bytes */
+    SIZE_IOCTL,    /* as the request in argument[.with] encodes; old style requests: 256 */
 };
 
 struct output {

@@ -28,7 +28,9 @@ static uint64_t argument(const struct context *context, unsigned index) {
     return context->registers.general[argument_registers[index]];
 }
 
-static uintptr_t instruction_address(const struct context *context) { return context->target - SYSCALL_BYTES; }
+static uintptr_t instruction_address(const struct context *context) {
+    return context->target - SYSCALL_BYTES;
+}
 
 static void give_way(struct context *context, enum reason reason) {
     go_native(context, instruction_address(context), reason);
@@ -145,8 +147,8 @@ static bool before_memory(struct context *context, uint64_t number) {
     case NR_munmap:
         if (range_overlaps(start, size)) {
             give_way(context, REASON_UNKNOWN_CODE);
-        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) || !size ||
-                   !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
+        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) ||
+                   !size || !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->irreversible++;
         } else {
             context->deferred_bytes += size;
@@ -227,9 +229,10 @@ static bool is_fatal_by_default(uint64_t signal) {
 /* abort and its kin end in a signal that the thread sends itself. */
 static bool before_kill(struct context *context, uint64_t number) {
     uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
-    bool me = number == NR_kill    ? (int)argument(context, 0) == os_getpid()
-              : number == NR_tkill ? (int)argument(context, 0) == os_gettid()
-                                   : (int)argument(context, 0) == os_getpid() && (int)argument(context, 1) == os_gettid();
+    bool me = number == NR_kill ? (int)argument(context, 0) == os_getpid()
+              : number == NR_tkill
+                  ? (int)argument(context, 0) == os_gettid()
+                  : (int)argument(context, 0) == os_getpid() && (int)argument(context, 1) == os_gettid();
     if (me && is_fatal_by_default(signal) && ((struct mark *)context->mark)->patch->kind == PATCH_REGION)
         return raise_fault(context, FAULT_ABORT, instruction_address(context), 0);
     if (signal)
@@ -252,6 +255,24 @@ static void before_sigaction(struct context *context) {
     if (old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, 0);
+}
+
+/* A fault while its signal is blocked kills without asking any handler: in a region these signals stay open. */
+static void before_sigmask(struct context *context) {
+    uint64_t how = argument(context, 0), set_at = argument(context, 1), old_at = argument(context, 2);
+    uint64_t set, old;
+    if (old_at)
+        log_range(context, old_at, sizeof old);
+    if (!set_at || argument(context, 3) != sizeof set)
+        return;
+    save_mask(context);
+    if (how == OS_SIG_UNBLOCK || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
+        return;
+    set &= ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
+    long result = os_sigmask((int)how, &set, &old);
+    if (!result && old_at)
+        safe_copy((void *)old_at, &old, sizeof old);
+    skip(context, result);
 }
 
 /* Our own signal stack is none in the program's eyes. */
@@ -291,10 +312,7 @@ static bool before_own(struct context *context, uint64_t number) {
         before_sigaction(context);
         return false;
     case NR_rt_sigprocmask:
-        if (argument(context, 2))
-            log_range(context, argument(context, 2), 8);
-        if (argument(context, 1))
-            save_mask(context);
+        before_sigmask(context);
         return false;
     case NR_sigaltstack:
         before_sigaltstack(context);

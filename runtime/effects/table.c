@@ -1,7 +1,7 @@
 /* What every system call that we know writes to the program's memory, and whether it can be undone.
  *
- * Source: the manual pages' prototypes.  A call that is missing here makes the region go on natively (counted), so a new
- * kernel interface is never logged wrongly.
+ * Source: the manual pages' prototypes.  A call that is missing here makes the region go on natively (counted), so a
+ * new kernel interface is never logged wrongly.
  */
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
@@ -16,10 +16,28 @@
 #define BITS(argument, count) {argument, SIZE_BITS, count, 0}
 #define IOCTL(argument, request) {argument, SIZE_IOCTL, request, 0}
 
-#define NONE(name, effect) {NR_##name, effect, 0, {{0}}}
-#define ONE(name, effect, a) {NR_##name, effect, 1, {a}}
-#define TWO(name, effect, a, b) {NR_##name, effect, 2, {a, b}}
-#define THREE(name, effect, a, b, c) {NR_##name, effect, 3, {a, b, c}}
+#define NONE(name, effect)                                                                                             \
+    {                                                                                                                  \
+        NR_##name, effect, 0, {{0}}                                                                \
+    }
+#define ONE(name, effect, a)                                                                                           \
+    {                                                                                                                  \
+        NR_##name, effect, 1, {                                                                                        \
+            a                                                                                                          \
+        }                                                                                                              \
+    }
+#define TWO(name, effect, a, b)                                                                                        \
+    {                                                                                                                  \
+        NR_##name, effect, 2, {                                                                                        \
+            a, b                                                                                                       \
+        }                                                                                                              \
+    }
+#define THREE(name, effect, a, b, c)                                                                                   \
+    {                                                                                                                  \
+        NR_##name, effect, 3, {                                                                                        \
+            a, b, c                                                                                                    \
+        }                                                                                                              \
+    }
 
 #define PURE EFFECT_PURE
 #define GONE EFFECT_IRREVERSIBLE

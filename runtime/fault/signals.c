@@ -59,7 +59,9 @@ void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigacti
 }
 
 /* Sent by somebody (kill, raise, sigqueue), rather than by an instruction. */
-static bool was_sent(const struct os_siginfo *info) { return info->code <= 0; }
+static bool was_sent(const struct os_siginfo *info) {
+    return info->code <= 0;
+}
 
 static void lend(int signal, struct os_siginfo *info) {
     struct os_sigaction wish = module_runtime()->actions[signal];

@@ -62,37 +62,38 @@ enum return_kind {
 /* Classes of fault; names (fault_class_names in Python) are the part after FAULT_, lower case, '_' → '-'. */
 enum fault_class {
     FAULT_NONE = 0,
-    FAULT_NULL_DEREFERENCE = 1,  /* address in the first 64 KiB */
-    FAULT_WILD_DEREFERENCE = 2,  /* unmapped, protected or non-canonical address */
-    FAULT_BUS = 3,               /* SIGBUS: misaligned, or beyond the end of a mapped file */
-    FAULT_DIVIDE = 4,            /* divide by zero, quotient overflow */
+    FAULT_NULL_DEREFERENCE = 1, /* address in the first 64 KiB */
+    FAULT_WILD_DEREFERENCE = 2, /* unmapped, protected or non-canonical address */
+    FAULT_BUS = 3,              /* SIGBUS: misaligned, or beyond the end of a mapped file */
+    FAULT_DIVIDE = 4,           /* divide by zero, quotient overflow */
     FAULT_ILLEGAL_INSTRUCTION = 5,
-    FAULT_TRAP = 6,              /* int3, __builtin_trap on some targets */
+    FAULT_TRAP = 6, /* int3, __builtin_trap on some targets */
     FAULT_STACK_EXHAUSTION = 7,
-    FAULT_ABORT = 8,             /* abort, assert, std::terminate, __stack_chk_fail, fortify, heap checks: a fatal signal
-                                    that the thread sends itself */
-    FAULT_RETURN_ADDRESS = 9,    /* the region's return address was overwritten */
-    FAULT_BAD_SYSCALL = 10,      /* SIGSYS */
-    FAULT_WILD_JUMP = 11,        /* control went to memory that is not executable */
-    FAULT_HANG = 12,             /* endless loop (never raised yet: reports only) */
+    FAULT_ABORT = 8,          /* abort, assert, std::terminate, __stack_chk_fail, fortify, heap checks: a fatal signal
+                                 that the thread sends itself */
+    FAULT_RETURN_ADDRESS = 9, /* the region's return address was overwritten */
+    FAULT_BAD_SYSCALL = 10,   /* SIGSYS */
+    FAULT_WILD_JUMP = 11,     /* control went to memory that is not executable */
+    FAULT_HANG = 12,          /* endless loop (never raised yet: reports only) */
     FAULT_CLASSES = 13,
 };
 
 struct patch {
-    uint64_t address;         /* first overwritten byte; the entry point of the function, or just behind its endbr64 */
-    uint64_t function;        /* entry address of the function: differs from address by a leading endbr64 */
-    uint64_t function_size;   /* bytes; 0: unknown */
-    uint64_t return_value;    /* what the rescue returns */
-    uint64_t check_address;   /* instruction of the reported fault; 0: none */
-    uint32_t kind;            /* enum patch_kind */
-    uint32_t return_kind;     /* enum return_kind */
-    uint32_t check_class;     /* enum fault_class of the report */
-    uint32_t reserved;        /* 0 */
-    uint32_t gate;            /* offset of the gate from the header */
-    uint32_t displaced;       /* offset of the displaced instructions, which end with a jump behind the patch */
-    uint8_t length;           /* overwritten bytes, whole instructions: 5 … 24 */
-    uint8_t original[31];     /* the overwritten bytes; the rest is 0 */
-    uint8_t boundaries[32];   /* [i]: offset of the displaced copy of the instruction that began at address+i; 255: none */
+    uint64_t address;       /* first overwritten byte; the entry point of the function, or just behind its endbr64 */
+    uint64_t function;      /* entry address of the function: differs from address by a leading endbr64 */
+    uint64_t function_size; /* bytes; 0: unknown */
+    uint64_t return_value;  /* what the rescue returns */
+    uint64_t check_address; /* instruction of the reported fault; 0: none */
+    uint32_t kind;          /* enum patch_kind */
+    uint32_t return_kind;   /* enum return_kind */
+    uint32_t check_class;   /* enum fault_class of the report */
+    uint32_t reserved;      /* 0 */
+    uint32_t gate;          /* offset of the gate from the header */
+    uint32_t displaced;     /* offset of the displaced instructions, which end with a jump behind the patch */
+    uint8_t length;         /* overwritten bytes, whole instructions: 5 … 24 */
+    uint8_t original[31];   /* the overwritten bytes; the rest is 0 */
+    uint8_t
+        boundaries[32]; /* [i]: offset of the displaced copy of the instruction that began at address+i; 255: none */
 };
 
 /* A gate is

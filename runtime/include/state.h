@@ -11,7 +11,7 @@
 #define STATE_MAGIC 0x6574617453575453ull /* "STSWStat"; written when the runtime becomes ready */
 
 enum status {
-    STATUS_UNUSED = 0,   /* nothing has run yet */
+    STATUS_UNUSED = 0, /* nothing has run yet */
     STATUS_READY = 1,
     STATUS_DISABLED = 2, /* this process cannot be helped (see .reasons): everything runs natively */
 };
@@ -19,23 +19,23 @@ enum status {
 /* Why original code was run natively where emulation was wanted.  Counted in state.reasons[]. */
 enum reason {
     REASON_NONE = 0,
-    REASON_NO_FSGSBASE = 1,      /* the CPU or kernel does not let user code use wrgsbase */
-    REASON_NO_MEMORY = 2,        /* no memory for the context, the log or the cache */
-    REASON_NO_EXECUTABLE = 3,    /* pages cannot be made executable (SELinux execmem, MemoryDenyWriteExecute, seccomp) */
-    REASON_FOREIGN_GS = 4,       /* the program, or another hardened module, uses the gs base itself */
-    REASON_SHADOW_STACK = 5,     /* a user shadow stack is active */
+    REASON_NO_FSGSBASE = 1,   /* the CPU or kernel does not let user code use wrgsbase */
+    REASON_NO_MEMORY = 2,     /* no memory for the context, the log or the cache */
+    REASON_NO_EXECUTABLE = 3, /* pages cannot be made executable (SELinux execmem, MemoryDenyWriteExecute, seccomp) */
+    REASON_FOREIGN_GS = 4,    /* the program, or another hardened module, uses the gs base itself */
+    REASON_SHADOW_STACK = 5,  /* a user shadow stack is active */
     REASON_UNKNOWN_INSTRUCTION = 6,
-    REASON_UNKNOWN_CODE = 7,     /* code that is generated, writable, or in a mapping we cannot vouch for */
-    REASON_UNKNOWN_SYSCALL = 8,  /* a system call whose effect on memory is not known */
+    REASON_UNKNOWN_CODE = 7,    /* code that is generated, writable, or in a mapping we cannot vouch for */
+    REASON_UNKNOWN_SYSCALL = 8, /* a system call whose effect on memory is not known */
     REASON_LOG_FULL = 9,
-    REASON_REENTERED = 10,       /* a signal handler or a vfork child called a region while one was active */
+    REASON_REENTERED = 10, /* a signal handler or a vfork child called a region while one was active */
     REASON_TOO_MANY_THREADS = 11,
-    REASON_STACK_SWITCH = 12,    /* the region left for another stack */
-    REASON_UNSUPPORTED = 13,     /* instruction known but not carried: far transfers, scatter, gs operands … */
-    REASON_BUSY = 14,            /* the runtime's lock was held by this very thread */
-    REASON_LOST_HANDLER = 15,    /* our signal handler had been replaced, or its signal was blocked */
+    REASON_STACK_SWITCH = 12,        /* the region left for another stack */
+    REASON_UNSUPPORTED = 13,         /* instruction known but not carried: far transfers, scatter, gs operands … */
+    REASON_BUSY = 14,                /* the runtime's lock was held by this very thread */
+    REASON_LOST_HANDLER = 15,        /* our signal handler had been replaced, or its signal was blocked */
     REASON_SHARED_MEMORY_CHILD = 16, /* the region starts a thread, or a child that shares its memory */
-    REASON_SHARED_STATE = 17, /* a locked operation with other threads alive: cannot be undone byte by byte */
+    REASON_SHARED_STATE = 17,        /* a locked operation with other threads alive: cannot be undone byte by byte */
     REASON_COUNT = 20,
 };
 
@@ -65,9 +65,9 @@ enum { RECOVERY_RING = 16 };
 struct state {
     uint64_t magic;
     uint32_t abi_version;
-    uint32_t status; /* enum status */
-    uint32_t lock;   /* thread id of the holder, 0: free */
-    uint64_t lock_mask;     /* the holder's signal mask */
+    uint32_t status;    /* enum status */
+    uint32_t lock;      /* thread id of the holder, 0: free */
+    uint64_t lock_mask; /* the holder's signal mask */
     uint32_t reserved;
     uint32_t handlers_lent; /* bit per signal: the program's own action is installed until the next region entry */
     uint64_t contexts;      /* start and size of the arena of thread contexts */
@@ -76,9 +76,9 @@ struct state {
     uint64_t runtime;       /* struct runtime, see region/runtime.h */
     uint64_t degradations;
     uint64_t recoveries;
-    uint64_t units;       /* translation units made, and their size */
+    uint64_t units; /* translation units made, and their size */
     uint64_t unit_bytes;
-    uint64_t log_peak;    /* bytes */
+    uint64_t log_peak; /* bytes */
     uint64_t reasons[REASON_COUNT];
     struct recovery ring[RECOVERY_RING]; /* [recoveries % RECOVERY_RING] is written next */
     struct patch_state patches[];

@@ -49,13 +49,21 @@ void *os_map(uintptr_t near, size_t size, int protection, bool exact) {
     return (void *)result;
 }
 
-void os_unmap(void *start, size_t size) { CALL2(NR_munmap, start, size); }
+void os_unmap(void *start, size_t size) {
+    CALL2(NR_munmap, start, size);
+}
 
-bool os_protect(void *start, size_t size, int protection) { return CALL3(NR_mprotect, start, size, protection) == 0; }
+bool os_protect(void *start, size_t size, int protection) {
+    return CALL3(NR_mprotect, start, size, protection) == 0;
+}
 
-void os_discard(void *start, size_t size) { CALL3(NR_madvise, start, size, MADV_DONTNEED); }
+void os_discard(void *start, size_t size) {
+    CALL3(NR_madvise, start, size, MADV_DONTNEED);
+}
 
-int os_open_read(const char *path) { return (int)CALL4(NR_openat, AT_FDCWD, path, O_CLOEXEC, 0); }
+int os_open_read(const char *path) {
+    return (int)CALL4(NR_openat, AT_FDCWD, path, O_CLOEXEC, 0);
+}
 
 int os_open_append(const char *path) {
     int fd = (int)CALL4(NR_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -66,15 +74,31 @@ int os_open_append(const char *path) {
     return high;
 }
 
-long os_read(int fd, void *buffer, size_t size) { return CALL3(NR_read, fd, buffer, size); }
-long os_write(int fd, const void *buffer, size_t size) { return CALL3(NR_write, fd, buffer, size); }
-void os_close(int fd) { CALL1(NR_close, fd); }
-long os_getcwd(char *buffer, size_t size) { return CALL2(NR_getcwd, buffer, size); }
+long os_read(int fd, void *buffer, size_t size) {
+    return CALL3(NR_read, fd, buffer, size);
+}
+long os_write(int fd, const void *buffer, size_t size) {
+    return CALL3(NR_write, fd, buffer, size);
+}
+void os_close(int fd) {
+    CALL1(NR_close, fd);
+}
+long os_getcwd(char *buffer, size_t size) {
+    return CALL2(NR_getcwd, buffer, size);
+}
 
-int os_getpid(void) { return (int)CALL0(NR_getpid); }
-int os_gettid(void) { return (int)CALL0(NR_gettid); }
-bool os_thread_alive(int tid) { return CALL3(NR_tgkill, os_getpid(), tid, 0) == 0; }
-void os_yield(void) { CALL0(NR_sched_yield); }
+int os_getpid(void) {
+    return (int)CALL0(NR_getpid);
+}
+int os_gettid(void) {
+    return (int)CALL0(NR_gettid);
+}
+bool os_thread_alive(int tid) {
+    return CALL3(NR_tgkill, os_getpid(), tid, 0) == 0;
+}
+void os_yield(void) {
+    CALL0(NR_sched_yield);
+}
 
 void os_realtime(int64_t *seconds, int64_t *nanoseconds) {
     int64_t time[2] = {0, 0};
@@ -95,4 +119,6 @@ long os_sigaltstack(const struct os_stack *new_stack, struct os_stack *old_stack
     return CALL2(NR_sigaltstack, new_stack, old_stack);
 }
 
-long os_raise(int signal) { return CALL3(NR_tgkill, os_getpid(), os_gettid(), signal); }
+long os_raise(int signal) {
+    return CALL3(NR_tgkill, os_getpid(), os_gettid(), signal);
+}

@@ -39,7 +39,13 @@ enum os_error { OS_EBADF = 9, OS_EEXIST = 17, OS_EINVAL = 22, OS_ENOSYS = 38 };
 
 /* Signals, in the kernel's own layout. */
 enum os_signal {
-    OS_SIGILL = 4, OS_SIGTRAP = 5, OS_SIGABRT = 6, OS_SIGBUS = 7, OS_SIGFPE = 8, OS_SIGSEGV = 11, OS_SIGSYS = 31,
+    OS_SIGILL = 4,
+    OS_SIGTRAP = 5,
+    OS_SIGABRT = 6,
+    OS_SIGBUS = 7,
+    OS_SIGFPE = 8,
+    OS_SIGSEGV = 11,
+    OS_SIGSYS = 31,
 };
 
 enum { OS_SA_SIGINFO = 4, OS_SA_ONSTACK = 0x08000000, OS_SA_RESTORER = 0x04000000, OS_SA_NODEFER = 0x40000000 };

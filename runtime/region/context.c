@@ -12,7 +12,9 @@ static inline uint64_t fs_base(void) {
     return base;
 }
 
-static inline void set_gs_base(uint64_t base) { __asm__ volatile("wrgsbase %0" ::"r"(base)); }
+static inline void set_gs_base(uint64_t base) {
+    __asm__ volatile("wrgsbase %0" ::"r"(base));
+}
 
 void degrade(struct state *state, const struct patch *patch, enum reason reason) {
     __atomic_add_fetch(&state->degradations, 1, __ATOMIC_RELAXED);
@@ -80,26 +82,19 @@ static struct context *slot_at(const struct state *state, uint64_t index) {
     return (struct context *)(state->contexts + index * CONTEXT_BYTES);
 }
 
-/* The slot of this thread control block, a free one, or one whose thread is gone; claimed by a compare-and-swap. */
+/* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */
 static struct context *claim(struct state *state, uint64_t owner) {
-    uint64_t slots = state->contexts_size / CONTEXT_BYTES, used = state->contexts_used;
-    for (uint64_t i = 0; i < used; i++)
+    for (uint64_t i = 0; i < state->contexts_used; i++)
         if (slot_at(state, i)->owner == owner)
             return slot_at(state, i); /* ours, or of a dead thread whose control block we have inherited */
-    for (uint64_t i = 0; i < used; i++) {
-        struct context *context = slot_at(state, i);
-        uint64_t previous = context->owner;
-        if ((previous == 0 || !os_thread_alive(context->thread)) &&
-            __atomic_compare_exchange_n(&context->owner, &previous, owner, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-            return context;
-    }
-    while (used < slots) {
-        if (!__atomic_compare_exchange_n(&state->contexts_used, &used, used + 1, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_RELAXED))
-            continue;
-        return furnish(slot_at(state, used)) ? slot_at(state, used) : NULL;
-    }
-    return NULL;
+    for (uint64_t i = 0; i < state->contexts_used; i++)
+        if (!os_thread_alive(slot_at(state, i)->thread))
+            return slot_at(state, i);
+    struct context *fresh = slot_at(state, state->contexts_used);
+    if (state->contexts_used * CONTEXT_BYTES == state->contexts_size || !furnish(fresh))
+        return NULL;
+    state->contexts_used++;
+    return fresh;
 }
 
 struct context *context_current(const struct state *state) {
@@ -120,13 +115,18 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
         degrade(state, patch, REASON_FOREIGN_GS);
         return NULL;
     }
+    if (!runtime_lock()) {
+        degrade(state, patch, REASON_BUSY);
+        return NULL;
+    }
     struct context *context = claim(state, owner);
+    if (context && (context->owner != owner || context->thread != os_gettid())) /* not mine yet, or a dead twin's */
+        adopt(context, state, owner);
+    runtime_unlock();
     if (!context) {
         degrade(state, patch, REASON_TOO_MANY_THREADS);
         return NULL;
     }
-    if (context->owner != owner || context->thread != os_gettid() || !context->self) /* not mine yet, or a dead twin's */
-        adopt(context, state, owner);
     set_gs_base((uint64_t)context);
     return context;
 }

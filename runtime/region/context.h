@@ -26,7 +26,7 @@ enum {
     FILTER_OFFSET = 0x2000,
     TABLE_ENTRIES = 65536,
     TABLE_OFFSET = 0x10000,
-    STACK_OFFSET = 0x91000, /* a guard page lies below */
+    STACK_OFFSET = 0x91000,             /* a guard page lies below */
     STACK_TOP_OFFSET = 0xc0000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
     ALTERNATE_OFFSET = 0xc1000,
     ALTERNATE_BYTES = 0x20000,
@@ -75,10 +75,10 @@ struct registers { /* in encoding order; the program's, while C runs */
 
 struct context {
     uint64_t self;
-    uint64_t owner;    /* fs base of the thread */
-    uint64_t depth;    /* marks */
-    uint64_t mark_rsp; /* of the innermost mark; 0 without one: then every indirect branch leaves the cache */
-    uint64_t mark;     /* struct mark *, the innermost; marks[0] is never used */
+    uint64_t owner;     /* fs base of the thread */
+    uint64_t depth;     /* marks */
+    uint64_t mark_rsp;  /* of the innermost mark; 0 without one: then every indirect branch leaves the cache */
+    uint64_t mark;      /* struct mark *, the innermost; marks[0] is never used */
     uint64_t mark_last; /* no further mark behind this one */
     uint64_t epoch;     /* in tag position */
     uint64_t log;       /* next free byte */
@@ -87,7 +87,7 @@ struct context {
     uint64_t target;    /* where an indirect branch wants to go */
     uint64_t resume;    /* where the runtime returns to: code cache, or native */
     uint64_t argument[2];
-    uint64_t service;   /* which C function a stub wants: enum service */
+    uint64_t service; /* which C function a stub wants: enum service */
     uint64_t after_syscall;
     uint64_t stack_top;
     uint32_t rescue_mxcsr; /* loaded by rescue_entry */
@@ -123,17 +123,17 @@ _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behin
 
 /* Requests of translated code to C, run on the private stack with every register saved in .registers. */
 enum service {
-    SERVICE_DISPATCH,   /* indirect branch missed the table: .target */
-    SERVICE_LINK,       /* direct branch to a block that is not linked yet: .target, slot in .argument[0] */
-    SERVICE_LOG,        /* a store the filter did not know: address .argument[0], bytes .argument[1] */
-    SERVICE_LOG_OTHER,  /* a store of unusual form: instruction address .argument[0] */
-    SERVICE_SYSCALL,    /* before a system call; .target: address behind it */
+    SERVICE_DISPATCH,  /* indirect branch missed the table: .target */
+    SERVICE_LINK,      /* direct branch to a block that is not linked yet: .target, slot in .argument[0] */
+    SERVICE_LOG,       /* a store the filter did not know: address .argument[0], bytes .argument[1] */
+    SERVICE_LOG_OTHER, /* a store of unusual form: instruction address .argument[0] */
+    SERVICE_SYSCALL,   /* before a system call; .target: address behind it */
     SERVICE_SYSCALL_DONE,
-    SERVICE_NATIVE,     /* give up emulation here: .target, reason in .argument[0] */
-    SERVICE_STACK,      /* rsp was loaded with something: is it still ours? .target: next instruction */
-    SERVICE_COMMIT,     /* the outermost region is left and something waited for that: .target */
-    SERVICE_EPOCH,      /* epochs are used up */
-    SERVICE_ENTER,      /* outermost entry of a region that has no translation yet: .target, patch in .argument[0] */
+    SERVICE_NATIVE, /* give up emulation here: .target, reason in .argument[0] */
+    SERVICE_STACK,  /* rsp was loaded with something: is it still ours? .target: next instruction */
+    SERVICE_COMMIT, /* the outermost region is left and something waited for that: .target */
+    SERVICE_EPOCH,  /* epochs are used up */
+    SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target, patch in .argument[0] */
     SERVICE_COUNT,
 };
 

@@ -1,7 +1,7 @@
 /* Code ranges where /proc is missing (chroot, early boot): from the dynamic loader's list of modules.
  *
- *   auxiliary vector → program headers of the program → PT_DYNAMIC → DT_DEBUG → struct r_debug → link_map of each module
- *   → its ELF header, at its load address → its executable PT_LOADs
+ *   auxiliary vector → program headers of the program → PT_DYNAMIC → DT_DEBUG → struct r_debug → link_map of each
+ * module → its ELF header, at its load address → its executable PT_LOADs
  *
  * Everything is read with safe_copy: a loader that does things differently makes the list shorter, no more.
  */
@@ -28,7 +28,9 @@ struct link_map {
     uint64_t bias, name, dynamic, next;
 };
 
-static bool copy(void *to, uint64_t from, size_t size) { return safe_copy(to, (const void *)from, size) == size; }
+static bool copy(void *to, uint64_t from, size_t size) {
+    return safe_copy(to, (const void *)from, size) == size;
+}
 
 static void add_segments(struct range_list *list, uint64_t headers, unsigned count, uint64_t bias) {
     for (unsigned i = 0; i < count && i < MAX_HEADERS; i++) {

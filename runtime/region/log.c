@@ -14,8 +14,12 @@ struct trailer {
 };
 
 /* The second, larger filter lies in front of the log. */
-static uint64_t *wide(const struct context *context) { return (uint64_t *)(context->log_start - WIDE_BYTES); }
-static uint64_t *narrow(struct context *context) { return (uint64_t *)((char *)context + FILTER_OFFSET); }
+static uint64_t *wide(const struct context *context) {
+    return (uint64_t *)(context->log_start - WIDE_BYTES);
+}
+static uint64_t *narrow(struct context *context) {
+    return (uint64_t *)((char *)context + FILTER_OFFSET);
+}
 
 bool log_create(struct context *context) {
     for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {

@@ -4,8 +4,8 @@
  *
  *     data, padded to 8 bytes │ address or operand │ size | kind << 56
  *
- * Alone in its process a thread logs granules (GRANULE_BYTES and an overhang for stores that begin in one and end in the
- * next), each once per mark: the filter that translated code asks knows the recent ones, a larger one behind it the
+ * Alone in its process a thread logs granules (GRANULE_BYTES and an overhang for stores that begin in one and end in
+ * the next), each once per mark: the filter that translated code asks knows the recent ones, a larger one behind it the
  * others.  With other threads alive exactly the bytes about to be written are logged, each time: restoring more would
  * revert a neighbour's work.
  */
@@ -15,13 +15,13 @@
 #include "region/context.h"
 
 enum log_kind {
-    LOG_BYTES = 0,    /* memory: restore */
-    LOG_UNMAP,        /* mmap of (address, size): unmap it */
-    LOG_CLOSE,        /* a descriptor (address) that came to be: close it */
-    LOG_OFFSET,       /* file offset of descriptor (address) was (data) */
-    LOG_SIGNAL_MASK,  /* was (address) */
-    LOG_BREAK,        /* program break was (address) */
-    LOG_REMAP,        /* mremap: data = old address, old size, new address, new size */
+    LOG_BYTES = 0,      /* memory: restore */
+    LOG_UNMAP,          /* mmap of (address, size): unmap it */
+    LOG_CLOSE,          /* a descriptor (address) that came to be: close it */
+    LOG_OFFSET,         /* file offset of descriptor (address) was (data) */
+    LOG_SIGNAL_MASK,    /* was (address) */
+    LOG_BREAK,          /* program break was (address) */
+    LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
 };
 

@@ -1,5 +1,5 @@
-/* Which addresses hold code, from /proc/self/maps or else from the dynamic loader: read at start, before the program can
- * lock itself in, and again when control goes to an address that is in none of the mappings known. */
+/* Which addresses hold code, from /proc/self/maps or else from the dynamic loader: read at start, before the program
+ * can lock itself in, and again when control goes to an address that is in none of the mappings known. */
 #include "region/runtime.h"
 
 struct reader {

@@ -8,7 +8,16 @@
 #include "region/serve.h"
 #include "translate/cache.h"
 
-enum { AT_NULL = 0, AT_PHDR = 3, AT_PHNUM = 5, AT_SECURE = 23, AT_HWCAP2 = 26, AT_SYSINFO_EHDR = 33, HWCAP2_FSGSBASE = 2, PR_GET_AUXV = 0x41555856 };
+enum {
+    AT_NULL = 0,
+    AT_PHDR = 3,
+    AT_PHNUM = 5,
+    AT_SECURE = 23,
+    AT_HWCAP2 = 26,
+    AT_SYSINFO_EHDR = 33,
+    HWCAP2_FSGSBASE = 2,
+    PR_GET_AUXV = 0x41555856
+};
 enum { ARCH_SHSTK_STATUS = 0x5005 };
 
 struct facts { /* what the auxiliary vector says */

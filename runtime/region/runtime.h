@@ -13,9 +13,13 @@ struct cache;
 
 extern const struct payload_header payload_header __attribute__((visibility("hidden")));
 
-static inline uintptr_t load_bias(void) { return (uintptr_t)&payload_header - payload_header.header_address; }
+static inline uintptr_t load_bias(void) {
+    return (uintptr_t)&payload_header - payload_header.header_address;
+}
 
-static inline struct state *module_state(void) { return (struct state *)(load_bias() + payload_header.state_address); }
+static inline struct state *module_state(void) {
+    return (struct state *)(load_bias() + payload_header.state_address);
+}
 
 static inline const struct patch *patch_table(void) {
     return (const struct patch *)((const char *)&payload_header + payload_header.patch_table);
@@ -28,8 +32,8 @@ static inline struct patch_state *patch_state_of(const struct patch *patch) {
 /* An executable mapping, as /proc/self/maps had it. */
 struct range {
     uintptr_t start, end;
-    uintptr_t base;   /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
-    uint32_t flags;   /* enum range_flags */
+    uintptr_t base; /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
+    uint32_t flags; /* enum range_flags */
     uint32_t reserved;
 };
 enum range_flags {
@@ -51,19 +55,21 @@ struct program_facts {
 
 struct runtime {
     struct program_facts facts;
-    struct cache *cache;              /* translate/cache.h */
-    uint32_t current_list;            /* of .lists: readers need no lock, the other one is filled under it */
-    uint32_t handled;                 /* bit per signal: our handler is installed */
-    uint32_t secure;                  /* AT_SECURE */
-    uint32_t proc_missing;            /* /proc/self/maps could not be read */
+    struct cache *cache;   /* translate/cache.h */
+    uint32_t current_list; /* of .lists: readers need no lock, the other one is filled under it */
+    uint32_t handled;      /* bit per signal: our handler is installed */
+    uint32_t secure;       /* AT_SECURE */
+    uint32_t proc_missing; /* /proc/self/maps could not be read */
     struct range_list lists[2];
-    struct os_sigaction actions[32];  /* what the program wants for the signals that we handle */
-    uint64_t xsave_bytes;             /* largest xsave area */
+    struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
+    uint64_t xsave_bytes;            /* largest xsave area */
     char events_path[4096];
-    uint8_t scratch[65536];           /* reading of /proc/self/maps, under the lock */
+    uint8_t scratch[65536]; /* reading of /proc/self/maps, under the lock */
 };
 
-static inline struct runtime *module_runtime(void) { return (struct runtime *)module_state()->runtime; }
+static inline struct runtime *module_runtime(void) {
+    return (struct runtime *)module_state()->runtime;
+}
 
 /* Prepare the process; `stack` is the initial stack (argc …) or NULL, `environment` envp or NULL. */
 void runtime_start(const uint64_t *environment);

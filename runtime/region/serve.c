@@ -11,9 +11,13 @@
 
 #define VSYSCALL_PAGE 0xffffffffff600000ul /* emulated by the kernel when control gets there */
 
-static uint64_t *table(struct context *context) { return (uint64_t *)((char *)context + TABLE_OFFSET); }
+static uint64_t *table(struct context *context) {
+    return (uint64_t *)((char *)context + TABLE_OFFSET);
+}
 
-static struct mark *top(const struct context *context) { return (struct mark *)context->mark; }
+static struct mark *top(const struct context *context) {
+    return (struct mark *)context->mark;
+}
 
 /* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
 static uintptr_t native_address(uintptr_t address) {
@@ -112,7 +116,9 @@ bool go_to(struct context *context, uintptr_t target) {
     return false;
 }
 
-static struct arena *slot_arena(uint32_t slot) { return &module_runtime()->cache->arenas[slot >> SLOT_BITS]; }
+static struct arena *slot_arena(uint32_t slot) {
+    return &module_runtime()->cache->arenas[slot >> SLOT_BITS];
+}
 
 static uintptr_t slot_target(uint32_t slot) {
     return slot_arena(slot)->slot_targets[slot & ((1u << SLOT_BITS) - 1)];
@@ -152,7 +158,9 @@ static void enter(struct context *context) {
 
 /* A locked operation with other threads alive: a lock, a reference count, an allocator's arena.  Writing back the old
  * value would overwrite what others have made of it since, so from here on the region cannot be undone. */
-static bool is_shared_state(const struct context *context, bool atomic) { return context->exact && atomic; }
+static bool is_shared_state(const struct context *context, bool atomic) {
+    return context->exact && atomic;
+}
 
 static void log_store(struct context *context) {
     uintptr_t address = context->argument[0];

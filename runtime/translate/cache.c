@@ -15,7 +15,9 @@ enum {
 };
 #define REACH ((int64_t)0x78000000) /* of a 32-bit displacement, less the size of arenas and margins */
 
-static struct cache *cache(void) { return module_runtime()->cache; }
+static struct cache *cache(void) {
+    return module_runtime()->cache;
+}
 
 bool cache_create(void) {
     struct cache *made = os_map(0, (sizeof(struct cache) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
@@ -34,7 +36,9 @@ bool cache_create(void) {
 
 /* ---- translations ---- */
 
-static uint64_t hash(uintptr_t source) { return (source * 0x9e3779b97f4a7c15ull) >> 20; }
+static uint64_t hash(uintptr_t source) {
+    return (source * 0x9e3779b97f4a7c15ull) >> 20;
+}
 
 static struct translation *probe(struct translation *table, uint64_t capacity, uintptr_t source) {
     uint64_t at = hash(source) & (capacity - 1);
@@ -105,8 +109,13 @@ static struct arena *arena_create(uintptr_t source) {
             start = (uintptr_t)os_map(0, code + data, OS_NONE, false);
         if (!start || !os_protect((void *)(start + code), data, OS_READ | OS_WRITE))
             continue;
-        *arena = (struct arena){.code = start, .next = start, .end = start + code, .staged = start, .slots = (uint64_t *)(start + code),
-                                .slot_targets = (uint64_t *)(start + code) + ARENA_SLOTS, .slot_capacity = ARENA_SLOTS};
+        *arena = (struct arena){.code = start,
+                                .next = start,
+                                .end = start + code,
+                                .staged = start,
+                                .slots = (uint64_t *)(start + code),
+                                .slot_targets = (uint64_t *)(start + code) + ARENA_SLOTS,
+                                .slot_capacity = ARENA_SLOTS};
         owner->arena_count++;
         return arena;
     }
@@ -137,7 +146,9 @@ bool arena_stage(struct arena *arena, size_t bytes) {
     return arena->next + bytes <= arena->staged;
 }
 
-uint32_t arena_index(const struct arena *arena) { return (uint32_t)(arena - cache()->arenas); }
+uint32_t arena_index(const struct arena *arena) {
+    return (uint32_t)(arena - cache()->arenas);
+}
 
 bool arena_slot(struct arena *arena, uint64_t target, uint32_t *slot) {
     if (arena->slot_count == arena->slot_capacity)

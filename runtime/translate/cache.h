@@ -24,8 +24,8 @@ struct arena {
 enum { MAX_ARENAS = 8, SLOT_BITS = 24 }; /* a slot is named arena << SLOT_BITS | index */
 
 struct source_map { /* one per translated instruction, ascending in both */
-    uint32_t code;   /* offset in the unit */
-    int32_t source;  /* offset from unit.source */
+    uint32_t code;  /* offset in the unit */
+    int32_t source; /* offset from unit.source */
 };
 
 struct unit {

@@ -1,8 +1,8 @@
 /* Which code goes into a unit: blocks reached by direct control flow from its root.
  *
  * A block ends at a branch, at an address where another block begins or code already translated lies, at a region's
- * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards, so
- * that code put before a store need not save those that nobody reads.
+ * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards,
+ * so that code put before a store need not save those that nobody reads.
  */
 #include "region/runtime.h"
 #include "translate/unit.h"
@@ -47,8 +47,8 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
         builder->blocks[known].wants_entry |= wants_entry;
         return known;
     }
-    if (cache_find(start) || builder->block_count == MAX_BLOCKS ||
-        builder->instruction_count == MAX_INSTRUCTIONS || !range_of(start))
+    if (cache_find(start) || builder->block_count == MAX_BLOCKS || builder->instruction_count == MAX_INSTRUCTIONS ||
+        !range_of(start))
         return -1;
     builder_add_block(builder, (struct block){.start = start, .wants_entry = wants_entry});
     return (int)builder->block_count - 1;

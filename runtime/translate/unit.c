@@ -88,8 +88,8 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
     builder->has_mark = builder->full = false;
     builder->root = root;
     builder->arena = arena;
-    builder->out = (struct emitter){(uint8_t *)arena->next, (uint8_t *)arena->next,
-                                    (uint8_t *)arena->next + MAX_UNIT_BYTES};
+    builder->out =
+        (struct emitter){(uint8_t *)arena->next, (uint8_t *)arena->next, (uint8_t *)arena->next + MAX_UNIT_BYTES};
 }
 
 /* Make the unit executable and known.  Nothing of it was reachable before. */

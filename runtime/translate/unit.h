@@ -22,11 +22,11 @@ struct block {
     uintptr_t start;
     uintptr_t next; /* where it goes on by falling through; 0: nowhere */
     uint32_t first, count;
-    uint32_t body, entry; /* offsets in the unit, set when emitted; entry 0: none wanted */
-    bool wants_entry;     /* may be reached by an indirect branch */
-    uint8_t flags_live;   /* at its start */
+    uint32_t body, entry;     /* offsets in the unit, set when emitted; entry 0: none wanted */
+    bool wants_entry;         /* may be reached by an indirect branch */
+    uint8_t flags_live;       /* at its start */
     const struct patch *mark; /* a region begins here */
-    enum reason stop;     /* ends by going on natively at .next */
+    enum reason stop;         /* ends by going on natively at .next */
 };
 
 struct source_instruction {
@@ -37,9 +37,9 @@ struct source_instruction {
 };
 
 enum cold_kind {
-    COLD_LOG,    /* a store whose granule the filter does not know */
-    COLD_LINK,   /* a slot's first value: ask C to link */
-    COLD_JUMP,   /* jcc to another unit: jmp [slot] */
+    COLD_LOG,  /* a store whose granule the filter does not know */
+    COLD_LINK, /* a slot's first value: ask C to link */
+    COLD_JUMP, /* jcc to another unit: jmp [slot] */
 };
 
 struct cold {
@@ -67,7 +67,7 @@ struct builder {
     uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
     bool full;     /* some table was too small: the unit is thrown away */
-    uint32_t gate[MAX_BLOCKS]; /* per block with a mark: offset behind the checkpoint */
+    uint32_t gate[MAX_BLOCKS];      /* per block with a mark: offset behind the checkpoint */
     uintptr_t pending[MAX_PENDING]; /* branch targets to look at */
     uint32_t pending_count;
     struct block blocks[MAX_BLOCKS];

@@ -9,9 +9,15 @@ void emit_bytes(struct emitter *out, const uint8_t *bytes, unsigned count) {
         *out->at++ = bytes[i];
 }
 
-void emit8(struct emitter *out, uint8_t value) { emit_bytes(out, &value, 1); }
-void emit32(struct emitter *out, uint32_t value) { emit_bytes(out, (const uint8_t *)&value, 4); }
-void emit64(struct emitter *out, uint64_t value) { emit_bytes(out, (const uint8_t *)&value, 8); }
+void emit8(struct emitter *out, uint8_t value) {
+    emit_bytes(out, &value, 1);
+}
+void emit32(struct emitter *out, uint32_t value) {
+    emit_bytes(out, (const uint8_t *)&value, 4);
+}
+void emit64(struct emitter *out, uint64_t value) {
+    emit_bytes(out, (const uint8_t *)&value, 8);
+}
 
 void emit_context(struct emitter *out, uint8_t opcode, unsigned reg, size_t offset) {
     emit8(out, 0x65);

@@ -15,7 +15,9 @@ struct emitter {
 
 enum general_register { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 
-static inline uint32_t emitted(const struct emitter *out) { return (uint32_t)(out->at - out->start); }
+static inline uint32_t emitted(const struct emitter *out) {
+    return (uint32_t)(out->at - out->start);
+}
 
 void emit_bytes(struct emitter *out, const uint8_t *bytes, unsigned count);
 void emit8(struct emitter *out, uint8_t value);
@@ -27,7 +29,9 @@ void emit64(struct emitter *out, uint64_t value);
         emit_bytes(out, bytes_, sizeof bytes_);                                                                        \
     } while (0)
 
-static inline bool fits32(int64_t value) { return value == (int32_t)value; }
+static inline bool fits32(int64_t value) {
+    return value == (int32_t)value;
+}
 
 /* op r64, gs:[offset]; opcode 8b loads, 89 stores, 0b or, 03 add, 3b cmp r,m */
 void emit_context(struct emitter *out, uint8_t opcode, unsigned reg, size_t offset);

@@ -355,8 +355,8 @@ run_service:
     mov rdi, CTX(self)
     call serve
     test al, al
-    jnz rescued
-resume:
+    jnz .Lrescued
+.Lresume:
     mov rsp, CTX(stack_top)
     push qword ptr REGISTER(16)
     popfq
@@ -385,12 +385,12 @@ rescue_entry:
     cld
     mov rdi, CTX(self)
     call rescue
-rescued:
+.Lrescued:
     fninit
     fldcw CTX(rescue_x87)
     ldmxcsr CTX(rescue_mxcsr)
     movq xmm0, CTX(rescue_double)
-    jmp resume
+    jmp .Lresume
 
 /* The end of a signal handler, as the C library's restorer. */
     .globl signal_return

@@ -265,7 +265,8 @@ static bool store_is_plain(const struct instruction *decoded) {
 }
 
 /* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame or in its caller's
- * argument area, which is the callee's by convention; in a unit that holds a region's entry it may be above the mark. */
+ * argument area, which is the callee's by convention; in a unit that holds a region's entry it may be above the mark.
+ */
 static bool store_is_young(const struct builder *builder, const struct instruction *decoded) {
     return decoded->memory == MEMORY_OPERAND && decoded->base == RSP && decoded->index == REG_NONE &&
            !decoded->segment && !builder->has_mark && !decoded->bit_offset && decoded->stack == STACK_NONE;
@@ -290,8 +291,7 @@ static void emit_store_check(struct builder *builder, uint32_t index, const stru
     EMIT(OUT, 0x65, 0x48, 0x3b, 0x14, 0xc5); /* cmp rdx, gs:[rax*8 + filter] */
     emit32(OUT, FILTER_OFFSET);
     EMIT(OUT, 0x0f, 0x85, 0, 0, 0, 0); /* jne cold */
-    uint32_t cold =
-        builder_cold(builder, (struct cold){.kind = COLD_LOG, .instruction = index, .flags_saved = flags});
+    uint32_t cold = builder_cold(builder, (struct cold){.kind = COLD_LOG, .instruction = index, .flags_saved = flags});
     builder_fixup(builder, FIXUP_COLD, cold);
     if (flags) {
         LOAD_CONTEXT(OUT, RAX, spill[3]);
@@ -418,8 +418,7 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
 static void map_source(struct builder *builder, uintptr_t address) {
     if (builder->map_count == MAX_INSTRUCTIONS)
         return;
-    builder->map[builder->map_count++] =
-        (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
+    builder->map[builder->map_count++] = (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
 }
 
 static void emit_instruction(struct builder *builder, uint32_t index) {
