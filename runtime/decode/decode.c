@@ -64,10 +64,10 @@ struct state {
     uint8_t map;            /* MAP_… */
     uint8_t select[AXES];   /* the value on each axis (AXIS_…) */
     uint8_t modrm;          /* the byte, if out->modrm_offset */
-    uint8_t high_reg;       /* 8 if R extends ModRM.reg */
-    uint8_t high_index;     /* 8 if X extends the index */
+    uint8_t high_reg;       /* 8 if R extends ModRM.reg, plus 16 if R' does */
+    uint8_t high_index;     /* 8 if X extends the index (or ModRM.rm as an EVEX vector register: 16) */
     uint8_t high_base;      /* 8 if B extends the base, ModRM.rm or the register in the opcode */
-    uint8_t vvvv;           /* 0..31 */
+    uint8_t vvvv;           /* 0..31; bit 3 means nothing in 32-bit mode, but unused it must be 0 as well */
     uint8_t vector_index;   /* 16 if V' extends a vector index */
     uint8_t evex;           /* the last EVEX byte: z L'L b V' aaa */
 };
@@ -196,7 +196,8 @@ static bool vector_prefix(struct state *s, uint8_t lead)
     const uint8_t *p = s->code + s->at;
     if (s->lock || s->repeat || s->operand_size || s->out->rex)
         return false;
-    uint8_t extend = (uint8_t)~p[1], last = p[lead == 0xc5 ? 1 : 2];
+    uint8_t extend = (uint8_t)~p[1]; /* R X B R' in bits 7..4 */
+    uint8_t last = p[lead == 0xc5 ? 1 : 2];
     if (lead == 0xc5) {
         if (s->at + 2 >= s->limit)
             return false;
@@ -214,8 +215,10 @@ static bool vector_prefix(struct state *s, uint8_t lead)
         s->high_reg = extend >> 4 & 8;
         s->high_index = extend >> 3 & 8;
         s->high_base = extend >> 2 & 8;
-    } else {
-        s->vvvv &= 7;
+        if (lead == 0x62)
+            s->high_reg |= extend & 16;
+    } else if (s->vvvv & 16) {
+        return false;
     }
     s->select[AXIS_PP] = last & 3;
     s->select[AXIS_OSZ] = last & 0x80 ? SIZE_W : SIZE_DEFAULT;
@@ -288,32 +291,67 @@ static const struct class *find_class(struct state *s)
     return entry ? &classes[entry] : 0;
 }
 
-/* Whether prefixes, sizes and form are ones with which the class is valid. */
-static bool allowed(const struct state *s, const struct class *class)
+/* Whether the fields of a VEX, XOP or EVEX prefix that choose no instruction are as they must be. */
+static bool vector_fields_allowed(const struct state *s, const struct class *class, unsigned rule)
 {
-    const struct rule *rule = &rules[class->rule];
     bool memory_form = s->select[AXIS_FORM] == MEMORY_FORM;
-    unsigned needed = 1u << (VALID_FORM + s->select[AXIS_FORM]) | 1u << (VALID_PP + s->select[AXIS_PP])
-                      | 1u << (VALID_OSZ + s->select[AXIS_OSZ]) | 1u << (VALID_MODE + s->select[AXIS_MODE]);
-    if (s->lock && !(memory_form && s->out->modrm_offset && (class->memory & CLASS_LOCKABLE)))
+    if (rule & RULE_VVVV_USED) {
+        if ((rule & RULE_VVVV_BELOW_8) && s->wide && s->vvvv > 7)
+            return false;
+    } else if ((class->memory & 7) == MEMORY_VECTOR ? s->vvvv & 15 : s->vvvv) {
         return false;
-    bool special = s->out->vex == 4 && (s->evex & 0x10);
-    if (!special || memory_form)
-        needed |= 1u << (VALID_LENGTH + s->select[AXIS_LENGTH]);
-    if ((class->valid & needed) != needed)
-        return false;
-    if (!s->out->vex)
-        return true;
-    if (!(rule->bits & RULE_VVVV_USED) && (class->memory & 7) != MEMORY_VECTOR && s->vvvv)
-        return false;
+    }
     if (s->out->vex != 4)
         return true;
     unsigned mask = s->evex & 7, zeroing = memory_form ? RULE_ZERO_MEMORY : RULE_ZERO_REGISTER;
-    if (mask ? !(rule->bits & RULE_MASK_OK) : rule->bits & RULE_MASK_REQUIRED)
+    if (mask ? !(rule & RULE_MASK_OK) : rule & RULE_MASK_REQUIRED)
         return false;
-    if ((s->evex & 0x80) && (!mask || !(rule->bits & zeroing)))
+    if ((s->evex & 0x80) && (!mask || !(rule & zeroing)))
         return false;
-    return !special || (rule->bits & (memory_form ? RULE_BROADCAST : RULE_ROUND));
+    return !(s->evex & 0x10) || (rule & (memory_form ? RULE_BROADCAST : RULE_ROUND));
+}
+
+/* Whether prefixes, sizes and form are ones with which the class is valid. */
+static bool allowed(const struct state *s, const struct class *class)
+{
+    unsigned rule = rules[class->rule].bits;
+    bool memory_form = s->select[AXIS_FORM] == MEMORY_FORM;
+    bool rounding = s->out->vex == 4 && (s->evex & 0x10) && !memory_form;
+    unsigned needed = 1u << (VALID_FORM + s->select[AXIS_FORM]) | 1u << (VALID_PP + s->select[AXIS_PP])
+                      | 1u << (VALID_OSZ + s->select[AXIS_OSZ]) | 1u << (VALID_MODE + s->select[AXIS_MODE]);
+    if (!rounding) /* else L'L is the rounding mode */
+        needed |= 1u << (VALID_LENGTH + s->select[AXIS_LENGTH]);
+    if ((class->valid & needed) != needed)
+        return false;
+    if (s->lock && !(memory_form && (class->memory & CLASS_LOCKABLE)))
+        return false;
+    if ((rule & RULE_PLAIN_REG) && s->high_reg && s->out->modrm_offset)
+        return false;
+    if ((rule & RULE_BELOW_16) && s->high_reg > 8)
+        return false;
+    if ((rule & RULE_PLAIN_RM) && s->high_base && (!memory_form || (class->bits & CLASS_IGNORES_MOD)))
+        return false;
+    return !s->out->vex || vector_fields_allowed(s, class, rule);
+}
+
+/* Whether the vector registers of a gather, an AMX product or a complex multiplication are as distinct as they must
+ * be (called when the index is known). */
+static bool distinct_registers(const struct state *s, const struct class *class)
+{
+    unsigned rule = rules[class->rule].bits;
+    if (!(rule & RULE_UNIQUE))
+        return true;
+    unsigned reg = (s->modrm >> 3 & 7u) | s->high_reg, vvvv = s->wide ? s->vvvv : s->vvvv & 7u;
+    unsigned other = s->out->index; /* the vector index; REG_NONE equals no register */
+    if (s->select[AXIS_FORM] == REGISTER_FORM)
+        other = (s->modrm & 7u) | s->high_base | (s->out->vex == 4 ? (unsigned)s->high_index << 1 : 0);
+    else if ((class->memory & 7) != MEMORY_VECTOR)
+        other = REG_NONE;
+    if (reg == other)
+        return false;
+    if (!(rule & RULE_VVVV_USED))
+        return true;
+    return reg != vvvv && !((rule & RULE_UNIQUE_SOURCES) && other == vvvv);
 }
 
 /* Base, index and scale from a SIB byte; returns the base field (5 means: by mod), or -1 if the bytes end. */
@@ -377,8 +415,8 @@ static bool memory_operand(struct state *s, const struct class *class)
     struct instruction *out = s->out;
     bool offset = immediates[class->immediate].kind == IMMEDIATE_OFFSET;
     bool modrm_operand = out->modrm_offset && s->modrm < 0xc0 && !(class->bits & CLASS_IGNORES_MOD);
-    if (out->modrm_offset && !modrm_operand && (class->memory & 7) <= MEMORY_OPERAND)
-        return true; /* the register form of a class that has a memory form too */
+    if (!modrm_operand && !(rules[class->rule].bits & RULE_MEMORY_IN_REGISTER_FORM))
+        return true; /* also: the register form of a class that has a memory form */
     out->memory = class->memory & 7;
     out->access = class->memory >> 3 & 3;
     out->operand_bytes = (uint16_t)size_at(s, class->size);
@@ -437,7 +475,7 @@ static bool immediate(struct state *s, const struct class *class)
 /* Number of a general register operand; without REX, byte registers 4..7 are ah, ch, dh, bh. */
 static inline unsigned register_number(const struct state *s, unsigned field, unsigned high, unsigned is_byte)
 {
-    return (field | high) - (is_byte && !s->out->rex && field >= 4 ? 4u : 0u);
+    return (field | (high & 8)) - (is_byte && !s->out->rex && field >= 4 ? 4u : 0u);
 }
 
 static void registers(struct state *s, const struct class *class)
@@ -456,8 +494,9 @@ static void registers(struct state *s, const struct class *class)
         reads |= (role & 1u) << rm;
         explicit_writes |= (role >> 1 & 1u) << rm;
     }
-    reads |= (roles >> 6 & 1u) << s->vvvv;
-    explicit_writes |= (roles >> 7 & 1u) << s->vvvv;
+    unsigned vvvv = s->wide ? s->vvvv & 15u : s->vvvv & 7u;
+    reads |= (roles >> 6 & 1u) << vvvv;
+    explicit_writes |= (roles >> 7 & 1u) << vvvv;
     if (out->base != REG_NONE)
         reads |= 1u << out->base;
     if (out->index != REG_NONE && out->memory != MEMORY_VECTOR)
@@ -491,7 +530,8 @@ static void flags(struct state *s, const struct class *class)
     struct instruction *out = s->out;
     out->flags_read = flag_sets[class->flags].read;
     out->flags_written = flag_sets[class->flags].written;
-    unsigned count_mask = s->select[AXIS_OSZ] == SIZE_W ? 0x3f : 0x1f;
+    bool quad = s->select[AXIS_OSZ] == SIZE_W && !(class->bits & CLASS_BYTE_RM);
+    unsigned count_mask = quad ? 0x3f : 0x1f;
     bool no_count = (class->bits & CLASS_SHIFT_COUNT) && !(out->immediate & count_mask);
     if (out->repeat || no_count)
         out->flags_written = 0;
@@ -542,7 +582,7 @@ bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned 
     const struct class *class = find_class(&s);
     if (!class || !allowed(&s, class) || is_short_pointer_branch(&s, class))
         return false;
-    if (!memory_operand(&s, class) || !immediate(&s, class))
+    if (!memory_operand(&s, class) || !immediate(&s, class) || !distinct_registers(&s, class))
         return false;
     out->length = (uint8_t)s.at;
     out->address_size_override = s.address_size;

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 from .encodings import Map
 from .fold import AXES, MASKED_AXES, WIDTHS, Class, Function, Node, Tree, unify
-from .observe import IMMEDIATES, RULES_OF_EXTENSIONS, RULES_OF_VECTORS
+from .observe import IMMEDIATES, RULES_OF_ALL, RULES_OF_VECTORS
 
 NODE = 0x8000
 AXIS_SHIFT = 12
 CHILD_LIMIT = 1 << AXIS_SHIFT
 CLASS_BITS = ("ignores_mod", "byte_reg", "byte_rm", "adjusting", "shift_count", "other", "needs_sib", "bit_offset")
-RULE_BITS = RULES_OF_EXTENSIONS + RULES_OF_VECTORS
+RULE_BITS = RULES_OF_ALL + RULES_OF_VECTORS
 
 
 class Pool:

@@ -6,8 +6,8 @@ size, ModRM form and fields, vector length, and EVEX's masking bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from iced_x86 import Code, EncodingKind, OpCodeInfo, OpCodeTableKind
 
@@ -75,13 +75,12 @@ _TABLES = {
     (EncodingKind.XOP, OpCodeTableKind.MAP10): (Map.XOP_A,),
 }
 
-IMMEDIATE_FILL = 0x11  # not 0 (shift counts), not 0x80 (int 0x80), low bits not special for any imm8
+IMMEDIATE_FILL = 0x13  # no shift count that is 0 modulo 8, 9, 16, 17, 32 or 64; not 0x80 (int 0x80)
 DISPLACEMENT = bytes([0x44, 0x33, 0x22, 0x11])
 MEMORY, REGISTER = 0, 1
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One encoding.  `pp`: 0 none, 1 66, 2 F3, 3 F2.  `osz`: operand size 0 default, 1 16-bit, 2 W.  `form`: MEMORY
     or REGISTER.  `length`: vector length L'L.  `rex_r`, `evex_r` (R') extend `reg`, `rex_b` extends `rm`.  Register
     fields are given before any inversion."""
@@ -106,7 +105,7 @@ class Point:
     modrm: bool = True
 
     def but(self, **changes: int | bool) -> Point:
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return self._replace(**changes)  # type: ignore[arg-type]
 
     @property
     def bits(self) -> int:
@@ -128,8 +127,9 @@ def encode(point: Point) -> tuple[bytes, int]:
 def _modrm(point: Point) -> bytes:
     if point.form == REGISTER:
         return bytes([0xC0 | point.reg << 3 | point.rm])
-    if point.sib:  # [rm + rcx*1 + disp32]
-        return bytes([0x84 | point.reg << 3, 0x08 | point.rm]) + DISPLACEMENT
+    if point.sib:  # [rm + rcx or rdx + disp32]
+        index = 1 + (~point.rm & 1)
+        return bytes([0x84 | point.reg << 3, index << 3 | point.rm]) + DISPLACEMENT
     return bytes([0x80 | point.reg << 3 | point.rm]) + DISPLACEMENT
 
 

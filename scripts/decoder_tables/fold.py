@@ -16,16 +16,25 @@ from .observe import Observation
 AXES = ("pp", "osz", "mode", "form", "reg", "rm", "length", "rex_b")
 """Order of the selectors in the decoder (enum axis in C)."""
 WIDTHS = {"pp": 4, "osz": 3, "mode": 2, "form": 2, "reg": 8, "rm": 8, "length": 4, "rex_b": 2}
+POSITIONS = {axis: i for i, axis in enumerate(AXES)}
 MASKED_AXES = ("form", "pp", "osz", "mode", "length")
 """Axes with a validity mask in every class, in the order of their bits."""
+
+_OSZ, _MODE, _LENGTH = POSITIONS["osz"], POSITIONS["mode"], POSITIONS["length"]
 
 Function = tuple[int | None, ...]
 """Values by osz + 3 * mode (six entries), or by vector length (in the first three)."""
 
 
 class Sample(NamedTuple):
-    point: Point
+    """A point's values on AXES, and what was observed there (None: invalid)."""
+
+    place: tuple[int, ...]
     observation: Observation | None
+
+    @classmethod
+    def at(cls, point: Point, observation: Observation | None) -> Sample:
+        return cls(tuple(getattr(point, axis) for axis in AXES), observation)
 
 
 @dataclass
@@ -87,22 +96,19 @@ def _unify_maps(one: dict[str, int | None], other: dict[str, int | None]) -> dic
     return merged
 
 
-def _coordinate(sample: Sample, axis: str) -> int:
-    return int(getattr(sample.point, axis))
-
-
 def _masks(samples: list[Sample], split: frozenset[str]) -> dict[str, int] | None:
     """Validity masks such that exactly the valid samples pass; None if no such product exists."""
-    valid = [sample for sample in samples if sample.observation is not None]
     masks = {}
     for axis in MASKED_AXES:
-        present = {_coordinate(sample, axis) for sample in samples}
-        allowed = {_coordinate(sample, axis) for sample in valid}
+        position = POSITIONS[axis]
+        present = {sample.place[position] for sample in samples}
+        allowed = {sample.place[position] for sample in samples if sample.observation is not None}
         full = set(range(WIDTHS[axis]))
         keep = full if axis in split else allowed | (full - present)
         masks[axis] = sum(1 << value for value in keep)
-    for sample in samples:
-        if sample.observation is None and all(masks[axis] >> _coordinate(sample, axis) & 1 for axis in MASKED_AXES):
+    tests = [(POSITIONS[axis], masks[axis]) for axis in MASKED_AXES]
+    for place, observation in samples:
+        if observation is None and all(mask >> place[position] & 1 for position, mask in tests):
             return None
     return masks
 
@@ -115,8 +121,8 @@ def _gather(samples: list[Sample], name: str, kind: str, by_length: bool) -> Fun
         values = sample.observation.by_size if kind == "size" else sample.observation.by_either
         if name not in values:
             continue
-        point = sample.point
-        index = min(point.length, 2) if by_length else point.osz + 3 * point.mode
+        place = sample.place
+        index = min(place[_LENGTH], 2) if by_length else place[_OSZ] + 3 * place[_MODE]
         if table[index] is not None and table[index] != values[name]:
             return None
         table[index] = values[name]
@@ -128,7 +134,13 @@ def leaf(samples: list[Sample], split: frozenset[str]) -> Class | None:
     masks = _masks(samples, split)
     if masks is None:
         return None
-    valid = [sample for sample in samples if sample.observation is not None]
+    # Observations are shared by points that differ in registers only: look at each once per size and length.
+    distinct = {
+        (id(sample.observation), sample.place[_OSZ], sample.place[_MODE], sample.place[_LENGTH]): sample
+        for sample in samples
+        if sample.observation is not None
+    }
+    valid = list(distinct.values())
     exact: dict[str, int | None] = {}
     for sample in valid:
         assert sample.observation is not None
@@ -169,7 +181,7 @@ def grow(samples: list[Sample], split: frozenset[str] = frozenset()) -> Tree:
 def _partition(samples: list[Sample], axis: str) -> list[list[Sample]]:
     parts: list[list[Sample]] = [[] for _ in range(WIDTHS[axis])]
     for sample in samples:
-        parts[_coordinate(sample, axis)].append(sample)
+        parts[sample.place[POSITIONS[axis]]].append(sample)
     return parts
 
 
@@ -177,9 +189,9 @@ def _best_axis(samples: list[Sample], split: frozenset[str]) -> str:
     """The axis after which the fewest parts need a further choice; then the one with the fewest children."""
     best: tuple[float, int, str] | None = None
     for axis in AXES:
-        if axis in split or len({_coordinate(sample, axis) for sample in samples}) < 2:
+        if axis in split or len({sample.place[POSITIONS[axis]] for sample in samples}) < 2:
             continue
-        if axis == "rm" and any(sample.point.form != REGISTER for sample in samples):
+        if axis == "rm" and any(sample.place[POSITIONS["form"]] != REGISTER for sample in samples):
             continue
         below = split | {axis}
         parts = [part for part in _partition(samples, axis) if part]
@@ -191,5 +203,5 @@ def _best_axis(samples: list[Sample], split: frozenset[str]) -> str:
         cost = (open_samples / len(samples), WIDTHS[axis], axis)
         if best is None or cost < best:
             best = cost
-    assert best is not None, samples[0].point
+    assert best is not None, samples[0]
     return best[2]

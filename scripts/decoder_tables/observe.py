@@ -57,7 +57,7 @@ RULES_OF_VECTORS = (
     "vvvv_used", "vvvv_below_8", "unique", "unique_sources", "mask_ok", "mask_required", "zero_memory",
     "zero_register", "round", "broadcast",
 )  # fmt: skip
-RULES_OF_EXTENSIONS = ("plain_reg", "below_16", "plain_rm")
+RULES_OF_ALL = ("memory_in_register_form", "plain_reg", "below_16", "plain_rm")
 
 _MNEMONICS = names_of(iced_x86.Mnemonic)
 _FEATURES = names_of(CpuidFeature)
@@ -133,14 +133,13 @@ class Oracle:
 
     def valid_variant(self, point: Point) -> Point | None:
         """`point`, or the nearest one that differs only in EVEX masking or in having a SIB byte, that is valid."""
-        candidates = [point]
-        if point.form == MEMORY and point.modrm:
-            candidates.append(point.but(sib=True))
-        if point.map.is_evex:
-            candidates += [candidate.but(mask=1) for candidate in candidates]
-        if point.map >= Map.VEX_1:  # vvvv as a register must differ from others in gathers and AMX
-            candidates += [candidate.but(vvvv=5) for candidate in candidates]
-        return next((candidate for candidate in candidates if self.decode(candidate)), None)
+        for sib in (False, True) if point.form == MEMORY and point.modrm else (False,):
+            for mask in (0, 1) if point.map.is_evex else (0,):
+                for vvvv in (0, 5) if point.map >= Map.VEX_1 else (0,):  # distinct from others in gathers and AMX
+                    candidate = point.but(sib=sib, mask=mask, vvvv=vvvv) if sib or mask or vvvv else point
+                    if self.decode(candidate) is not None:
+                        return candidate
+        return None
 
     def repeats_a_register(self, point: Point) -> bool:
         """Whether `point` is invalid only because an instruction that wants distinct registers got the same twice."""
@@ -321,6 +320,7 @@ class _Reading:
 
     def _memory(self) -> None:
         self.set(memory=None, access=None, lockable=None, locks=None, bit_offset=None, needs_sib=None)
+        self.set(memory_in_register_form=None)
         if self.string:
             self.set(memory=MEMORIES.index("STRING"), access=STRING_ACCESS[self.string])
             self._memory_size()
@@ -329,6 +329,8 @@ class _Reading:
             self.observation.by_either["size"] = 64 if self.mnemonic == "CLZERO" else 1
         else:
             self._memory_operand()
+        if self.point.form == REGISTER or self.info.ignores_mod_bits:
+            self.set(memory_in_register_form=bool(self.observation.exact["memory"]))
 
     def _memory_operand(self) -> None:
         operands = [self.instruction.op_kind(i) for i in range(len(self.kinds))]
