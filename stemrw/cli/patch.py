@@ -32,8 +32,11 @@ def patch(
         typer.Option("--output", "-o", metavar="OUT", help="The hardened file. Default: ./NAME.hardened"),
     ] = None,
     region: Annotated[
-        str | None,
-        typer.Option(metavar="SYMBOL|ADDR", help="Make this function the region, whatever the report leads to."),
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL|ADDR",
+            help="Make this function the region, whatever the report leads to. Repeatable where there is no report.",
+        ),
     ] = None,
     frame: Annotated[
         int | None,
@@ -64,10 +67,10 @@ def patch(
     from stemrw.plan import plan
     from stemrw.rewrite import rewrite, write_output
 
-    _check(file, fault or [], region, frame)
+    _check(file, fault or [], region or [], frame)
     output = output or Path(file.name + ".hardened")
     image = Image.open(file)
-    localizations = _localize(image, fault or [], region=region, frame=frame, force=force)
+    localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
     planned = plan(localizations, image, return_value=_pattern(return_value))
     with about(file):
         done = rewrite(bytes(image.elf.data), planned, events_path=str(events) if events is not None else None)
@@ -76,23 +79,26 @@ def patch(
     print(manifest if as_json else summary(done.manifest, output), end="")
 
 
-def _check(file: Path, faults: list[Path], region: str | None, frame: int | None) -> None:
+def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:
     if not file.is_file():
         raise UsageError("there is no such file", file=file)
-    if not faults and region is None:
+    if not faults and not regions:
         raise UsageError("nothing says what to harden against", hint="give --fault REPORT or --region SYMBOL|ADDR")
+    if faults and len(regions) > 1:
+        raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
     if frame is not None and len(faults) > 1:
         raise UsageError("--frame counts in one report", hint="give exactly one --fault")
 
 
 def _localize(
-    image: Image, faults: list[Path], *, region: str | None, frame: int | None, force: bool
+    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
     from stemrw.localize import localize
 
     if not faults:
-        return [localize(None, image, region=region, frame=frame)]
+        return [localize(None, image, region=region, frame=frame) for region in regions]
+    region = regions[0] if regions else None
     return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
 
 

@@ -37,7 +37,7 @@ def _named(source: Path, key: str) -> list[str]:
 
 
 def _reasons(program: Path, state_address: int) -> dict[str, int]:
-    """Counters of a run that has printed its result and waits for input: how often which reason made it run natively."""
+    """How often which reason made a run natively that has printed its result and waits for input."""
     image = load_image()
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
