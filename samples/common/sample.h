@@ -39,6 +39,7 @@ struct state {
     size_t log_length;
     uint8_t *heap;       /* 512 bytes */
     struct item *items;  /* newest first */
+    struct item *pool;   /* where items come from; NULL: the allocator */
     const void *extra;   /* what else belongs to the checksum */
     size_t extra_length; /* bytes */
 };

@@ -7,7 +7,7 @@ void note(const char *record) {
     size_t length = strlen(record);
     if (!state.heap)
         state.heap = calloc(512, 1);
-    struct item *item = malloc(sizeof *item);
+    struct item *item = state.pool ? state.pool++ : malloc(sizeof *item);
     if (!state.heap || !item)
         abort();
     strncpy(item->text, record, sizeof item->text - 1);

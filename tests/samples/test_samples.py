@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from build import STRIPPED_MODES, Built, build
@@ -21,7 +23,28 @@ GOOD_RECORDS = ("alpha", "", "beta", "gamma", "beta")
 BAD_RECORDS = ("alpha", BAD, "", "beta", BAD, BAD, "gamma", "beta")
 
 
-def _combinations() -> list[tuple[str, str, str, str]]:
+LOCKED = "docs/limits.md: a locked operation with other threads alive ends the region's checkpoint"
+LIMITS = {
+    **{
+        (name, mode, "threads"): LOCKED
+        for name in (
+            "abort",
+            "allocator",
+            "atomic",
+            "big-region",
+            "containers",
+            "exceptions",
+            "kernel-buffers",
+            "mutex",
+        )
+        for mode in ("pie", "static")
+    },
+    **{("children", mode, "main"): "docs/limits.md: so does a child that shares memory (vfork)" for mode in MODES},
+}
+"""What is known not to be survived yet, by (sample, mode, driver), and why; a limit that is lifted fails the test."""
+
+
+def _combinations() -> Iterator[Any]:
     every = [(sample.name, mode, "main", "gcc") for sample in SAMPLES for mode in MODES]
     drivers = [
         (sample.name, mode, driver, "gcc")
@@ -32,7 +55,10 @@ def _combinations() -> list[tuple[str, str, str, str]]:
     zig = [
         (name, mode, "main", "zig") for name in ("null-write", "big-region", "exceptions") for mode in ("pie", "static")
     ]
-    return every + drivers + zig
+    for combination in every + drivers + zig:
+        limit = LIMITS.get(combination[:3])
+        marks = [pytest.mark.xfail(reason=limit, strict=True, raises=AssertionError)] if limit else []
+        yield pytest.param(*combination, marks=marks, id="-".join(combination))
 
 
 def _died(outcome: Outcome, sample: Sample, driver: str) -> bool:
