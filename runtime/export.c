@@ -108,6 +108,7 @@ void export_abi(void) {
     FIELD(state, magic);
     FIELD(state, status);
     FIELD(state, handlers_lent);
+    FIELD(state, late_ranges);
     FIELD(state, contexts);
     FIELD(state, contexts_size);
     FIELD(state, degradations);

@@ -327,14 +327,11 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_vfork:
         before_clone(context, number);
         return false;
-    case NR_exit: /* of this thread; its context is taken over when its thread id is found dead */
-        commit_all(context);
-        return false;
-    case NR_execve:
+    case NR_execve: /* the end of this image, process or thread; a vfork child must leave its parent's context idle */
     case NR_execveat:
-        context->irreversible++;
-        return false;
+    case NR_exit:
     case NR_exit_group:
+        commit_all(context);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:

@@ -65,9 +65,11 @@ enum { RECOVERY_RING = 16 };
 struct state {
     uint64_t magic;
     uint32_t abi_version;
-    uint32_t status;    /* enum status */
-    uint32_t lock;      /* thread id of the holder, 0: free */
-    uint64_t lock_mask; /* the holder's signal mask */
+    uint32_t status;      /* enum status */
+    uint32_t lock;        /* thread id of the holder, 0: free */
+    uint64_t lock_mask;   /* the holder's signal mask */
+    uint32_t late_ranges; /* code exists that was mapped after our start: entries verify it */
+    uint32_t generation;  /* of the code cache: grows when translations are dropped */
     uint32_t reserved;
     uint32_t handlers_lent; /* bit per signal: the program's own action is installed until the next region entry */
     uint64_t contexts;      /* start and size of the arena of thread contexts */

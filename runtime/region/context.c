@@ -97,6 +97,13 @@ static struct context *claim(struct state *state, uint64_t owner) {
     return fresh;
 }
 
+void context_follow(struct context *context) {
+    if (context->generation == context->state->generation)
+        return;
+    fill_table(context);
+    context->generation = context->state->generation;
+}
+
 struct context *context_current(const struct state *state) {
     uint64_t base;
     if (state->status != STATUS_READY)

@@ -115,6 +115,8 @@ struct context {
     int32_t thread; /* kernel thread id */
     uint32_t alternate_ours;
     uint32_t fault_class;
+    uint32_t generation; /* of the code cache, as the lookup table knows it */
+    uint32_t padding_generation;
     uint64_t fault_pc;
     uint64_t fault_address;
 };
@@ -139,6 +141,9 @@ enum service {
 
 /* The context of the calling thread, made if need be and put into its gs base; NULL: run natively (counted). */
 struct context *context_acquire(struct state *state, const struct patch *patch);
+
+/* Forget lookups of an older generation of the code cache. */
+void context_follow(struct context *context);
 
 /* The one in the gs base, if it is this thread's; NULL otherwise. */
 struct context *context_current(const struct state *state);

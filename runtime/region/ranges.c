@@ -2,6 +2,10 @@
  * can lock itself in, and again when control goes to an address that is in none of the mappings known. */
 #include "region/runtime.h"
 
+#include "region/context.h"
+#include "region/log.h"
+#include "translate/cache.h"
+
 struct reader {
     int fd;
     uint8_t *buffer;
@@ -78,7 +82,7 @@ void range_add(struct range_list *list, struct range range) {
 
 static void add_line(struct range_list *list, const struct map_line *line, uintptr_t base) {
     uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
-    range_add(list, (struct range){line->start, line->end, base, flags, 0});
+    range_add(list, (struct range){line->start, line->end, base, flags, 0, 0});
 }
 
 /* This module's own code, as the rewriter recorded it: known in any case. */
@@ -105,6 +109,39 @@ static void parse(struct reader *reader, struct range_list *list) {
     os_close(reader->fd);
 }
 
+enum { SAMPLES = 16 };
+
+static uint64_t sample(const struct range *range) {
+    uint64_t hash = range->end - range->start;
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        uint64_t word = 0;
+        uintptr_t at = range->start + (range->end - range->start - sizeof word) / SAMPLES * i;
+        safe_copy(&word, (const void *)at, sizeof word);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+    }
+    return hash;
+}
+
+/* What was not there at the start may go again: from now on entries verify it. */
+static void mark_late(struct range_list *list, const struct range_list *before) {
+    if (!before->count)
+        return;
+    for (uint32_t i = 0, old = 0; i < list->count; i++) {
+        struct range *range = &list->ranges[i];
+        while (old < before->count && before->ranges[old].start < range->start)
+            old++;
+        if (old < before->count && before->ranges[old].start == range->start && before->ranges[old].end == range->end) {
+            range->flags |= before->ranges[old].flags & RANGE_LATE;
+            range->sample = before->ranges[old].sample;
+        } else {
+            range->flags |= RANGE_LATE;
+            range->sample = sample(range);
+        }
+        if (range->flags & RANGE_LATE)
+            module_state()->late_ranges = 1;
+    }
+}
+
 static void read_ranges(struct runtime *runtime) {
     struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
     runtime->proc_missing = reader.fd < 0;
@@ -116,6 +153,7 @@ static void read_ranges(struct runtime *runtime) {
     else
         parse(&reader, list);
     add_own(list);
+    mark_late(list, &runtime->lists[runtime->current_list]);
     __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
 }
 
@@ -151,6 +189,33 @@ bool range_overlaps(uintptr_t start, size_t size) {
         if (list->ranges[i].start < start + size && start < list->ranges[i].end)
             return true;
     return false;
+}
+
+bool ranges_verify(struct context *context) {
+    struct runtime *runtime = module_runtime();
+    if (!runtime_lock())
+        return false;
+    struct range_list *list = &runtime->lists[runtime->current_list];
+    bool changed = false;
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct range *range = &list->ranges[i];
+        if (!(range->flags & RANGE_LATE) || sample(range) == range->sample)
+            continue;
+        cache_drop(range->start, range->end);
+        changed = true;
+    }
+    if (changed) {
+        module_state()->generation++;
+        read_ranges(runtime);
+        for (uint32_t i = 0; i < runtime->lists[runtime->current_list].count; i++) {
+            struct range *range = &runtime->lists[runtime->current_list].ranges[i];
+            if (range->flags & RANGE_LATE)
+                range->sample = sample(range);
+        }
+    }
+    context_follow(context);
+    runtime_unlock();
+    return true;
 }
 
 unsigned source_bytes(uintptr_t address, uint8_t *bytes) {

@@ -212,6 +212,10 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
         }
         commit_all(context);
     }
+    if (state->late_ranges && !ranges_verify(context)) {
+        degrade(state, patch, REASON_BUSY);
+        return 0;
+    }
     look_for_threads(context);
     return 1;
 }

@@ -10,6 +10,7 @@
 #include "os/linux.h"
 
 struct cache;
+struct context;
 
 extern const struct payload_header payload_header __attribute__((visibility("hidden")));
 
@@ -35,10 +36,12 @@ struct range {
     uintptr_t base; /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
     uint32_t flags; /* enum range_flags */
     uint32_t reserved;
+    uint64_t sample; /* RANGE_LATE: hash of bytes spread over it, when it was found */
 };
 enum range_flags {
     RANGE_FILE = 1,     /* backed by a file, or the vDSO */
     RANGE_WRITABLE = 2, /* code that can change under us */
+    RANGE_LATE = 4,     /* mapped after our start: may be unmapped and replaced while no region runs */
 };
 enum { MAX_RANGES = 1024 };
 struct range_list {
@@ -87,6 +90,10 @@ bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us l
 /* ranges.c, loader.c: fill a list. */
 void range_add(struct range_list *list, struct range range); /* keeps the order; drops what overlaps */
 void ranges_from_loader(struct range_list *list, const struct program_facts *facts);
+
+/* Outermost region entry, where late ranges exist: is each still the code that was translated?  If not, its
+ * translations are dropped.  False: the runtime is busy, run natively. */
+bool ranges_verify(struct context *context);
 
 /* The program's own code at `address`, patched bytes as they were, into bytes[15]; how many there are: 0 if none. */
 unsigned source_bytes(uintptr_t address, uint8_t *bytes);

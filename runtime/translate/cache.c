@@ -52,13 +52,15 @@ struct translation *cache_find(uintptr_t source) {
     return found->source ? found : NULL;
 }
 
-static bool grow_translations(struct cache *cache) {
-    uint64_t capacity = cache->translation_capacity * 2;
+/* A new table with what lies outside [start, end).  No code outside links to code inside directly: modules call each
+ * other through pointers. */
+static bool rebuild(struct cache *cache, uint64_t capacity, uintptr_t start, uintptr_t end) {
     struct translation *table = os_map(0, capacity * sizeof *table, OS_READ | OS_WRITE, false);
     if (!table)
         return false;
     for (uint64_t i = 0; i < cache->translation_capacity; i++)
-        if (cache->translations[i].source)
+        if (cache->translations[i].source &&
+            (cache->translations[i].source < start || cache->translations[i].source >= end))
             *probe(table, capacity, cache->translations[i].source) = cache->translations[i];
     os_unmap(cache->translations, cache->translation_capacity * sizeof *table);
     cache->translations = table;
@@ -66,8 +68,14 @@ static bool grow_translations(struct cache *cache) {
     return true;
 }
 
+void cache_drop(uintptr_t start, uintptr_t end) {
+    if (!rebuild(cache(), cache()->translation_capacity, start, end))
+        module_state()->status = STATUS_DISABLED; /* no memory even for this: better native than stale */
+}
+
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry) {
-    if (cache()->translation_count * 2 >= cache()->translation_capacity && !grow_translations(cache()))
+    if (cache()->translation_count * 2 >= cache()->translation_capacity &&
+        !rebuild(cache(), cache()->translation_capacity * 2, 0, 0))
         return false;
     struct translation *at = probe(cache()->translations, cache()->translation_capacity, source);
     if (!at->source) {

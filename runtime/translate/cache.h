@@ -60,6 +60,8 @@ bool cache_create(void);
 /* All below: under the runtime's lock. */
 
 struct translation *cache_find(uintptr_t source);
+void cache_drop(uintptr_t start,
+                uintptr_t end); /* forget translations of that code; the old units are never found again */
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry);
 struct arena *arena_for(uintptr_t source, size_t bytes);
 bool arena_stage(struct arena *arena, size_t bytes); /* make that much from .next on writable */

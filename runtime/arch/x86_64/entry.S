@@ -97,7 +97,8 @@ gate_region:
     load_state
     cmp dword ptr STATE(rcx, status), STATUS_READY
     jne 1f
-    cmp dword ptr STATE(rcx, handlers_lent), 0
+    mov eax, STATE(rcx, handlers_lent)
+    or eax, STATE(rcx, late_ranges)
     jne 1f
     rdgsbase rax
     sub rax, STATE(rcx, contexts)
