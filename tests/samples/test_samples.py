@@ -94,7 +94,7 @@ def _placed(built: Built, hardened: Path, folder: Path) -> Path:
     return folder / built.program.name
 
 
-@pytest.mark.parametrize(("name", "mode", "driver", "toolchain"), _combinations())
+@pytest.mark.parametrize(("name", "mode", "driver", "toolchain"), list(_combinations()))
 def test_survives_as_if_the_bad_record_had_not_been(
     tool: Tool, tmp_path: Path, name: str, mode: str, driver: str, toolchain: str
 ) -> None:
