@@ -138,7 +138,7 @@ class Image:
 
     def _unlisted(self, address: int) -> Function | None:
         """Code without unwind entry and sized symbol: from the nearest named or entry address below up to the next."""
-        starts = sorted({*self._names, *([self.elf.entry] if self.elf.entry else [])})
+        starts: list[int] = sorted({*self._names, *([self.elf.entry] if self.elf.entry else [])})
         i = bisect_right(starts, address) - 1
         if i < 0 or not self.is_code(address) or not self.is_code(starts[i]):
             return None

@@ -232,7 +232,7 @@ def _calls_again_at_once(image: Image, site: Site) -> bool:
     """
     read = _reader(image, site.caller)
     # Registers whose value on this way comes from memory, constants and unchanged registers alone: the same each time.
-    work = [(site.behind, frozenset(("rax",)))]
+    work: list[tuple[int, frozenset[str]]] = [(site.behind, frozenset(("rax",)))]
     seen: set[tuple[int, frozenset[str]]] = set()
     while work and len(seen) < 400:
         address, derived = work.pop()
