@@ -46,23 +46,24 @@ struct rule {
 #include "tables.inc"
 
 enum { AXES = 8, MEMORY_FORM = 0, REGISTER_FORM = 1, CLASS_LOCKABLE = 1 << 5, CLASS_LOCKS = 1 << 6 };
-enum { NODE = 0x8000, AXIS_SHIFT = 12, CHILD_MASK = 0xfff };
 enum { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 }; /* values of AXIS_PP */
 enum { SIZE_DEFAULT, SIZE_16, SIZE_W };                /* values of AXIS_OSZ */
-enum { LONGEST = 15 };
-enum { RSP = 4, RBP = 5 };
+enum { LONGEST = 15, VALID_ANYWHERE = 0x7fff };
+enum { RCX = 1, RSP = 4, RBP = 5 };
 
 /* What is known on the way to the class. */
 struct state {
     const uint8_t *code;
     struct instruction *out;
-    unsigned limit; /* bytes that may be read */
-    unsigned at;    /* bytes consumed */
+    unsigned limit;     /* bytes that an instruction may have here */
+    unsigned available; /* bytes that may be read */
+    unsigned at;        /* bytes consumed */
     bool wide;      /* 64-bit mode */
     bool lock, operand_size, address_size;
     uint8_t repeat;         /* 0, PREFIX_F3 or PREFIX_F2: the last of them */
     uint8_t map;            /* MAP_… */
     uint8_t select[AXES];   /* the value on each axis (AXIS_…) */
+    uint8_t column;         /* of sizes[], by operand size and mode */
     uint8_t modrm;          /* the byte, if out->modrm_offset */
     uint8_t high_reg;       /* 8 if R extends ModRM.reg, plus 16 if R' does */
     uint8_t high_index;     /* 8 if X extends the index (or ModRM.rm as an EVEX vector register: 16) */
@@ -72,34 +73,31 @@ struct state {
     uint8_t evex;           /* the last EVEX byte: z L'L b V' aaa */
 };
 
-static inline int64_t signed_bytes(const uint8_t *p, unsigned size)
+/* `size` (1..8) bytes at offset `at`, sign extended; the caller has checked that they are within s->limit. */
+static inline int64_t signed_bytes(const struct state *s, unsigned at, unsigned size)
 {
-    switch (size) {
-    case 1:
-        return (int8_t)p[0];
-    case 2:
-        return (int16_t)(p[0] | p[1] << 8);
-    case 4:
-        return (int32_t)(p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
-    case 8: {
-        uint64_t low = (uint32_t)signed_bytes(p, 4), high = (uint32_t)signed_bytes(p + 4, 4);
-        return (int64_t)(low | high << 32);
+    const uint8_t *p = s->code + at;
+    uint64_t value = 0;
+    unsigned unused = 64 - 8 * size;
+    if (at + 8 <= s->available) {
+        __builtin_memcpy(&value, p, 8);
+    } else {
+        for (unsigned i = 0; i < size; i++)
+            value |= (uint64_t)p[i] << 8 * i;
     }
-    default:
-        return 0;
-    }
+    return (int64_t)(value << unused) >> unused;
 }
 
-/* The size table at the state's operand size and mode, or at its vector length. */
+/* The size function number `index` at this operand size and mode, or at this vector length. */
 static inline unsigned size_at(const struct state *s, unsigned index)
 {
     unsigned length = s->select[AXIS_LENGTH];
-    unsigned column = index >= SIZES_BY_LENGTH ? (length > 2 ? 2 : length)
-                                               : s->select[AXIS_OSZ] + 3u * s->select[AXIS_MODE];
-    return sizes[index][column];
+    if (index < SIZES_BY_LENGTH)
+        return sizes[index][s->column];
+    return sizes[index][length > 2 ? 2 : length];
 }
 
-/* One legacy prefix byte; false if `byte` is none. */
+/* Take a legacy prefix byte; false if `byte` is none. */
 static inline bool take_prefix(struct state *s, uint8_t byte)
 {
     switch (byte) {
@@ -113,10 +111,8 @@ static inline bool take_prefix(struct state *s, uint8_t byte)
         s->lock = true;
         return true;
     case 0xf2:
-        s->repeat = PREFIX_F2;
-        return true;
     case 0xf3:
-        s->repeat = PREFIX_F3;
+        s->repeat = byte == 0xf2 ? PREFIX_F2 : PREFIX_F3;
         return true;
     case 0x26:
     case 0x2e:
@@ -137,24 +133,23 @@ static inline bool take_prefix(struct state *s, uint8_t byte)
 /* Legacy and REX prefixes up to the first other byte; false if the bytes end. */
 static bool prefixes(struct state *s)
 {
+    struct instruction *out = s->out;
     for (; s->at < s->limit; s->at++) {
         uint8_t byte = s->code[s->at];
-        if (take_prefix(s, byte)) {
-            s->out->rex = 0; /* REX counts only right before the opcode */
-            continue;
-        }
-        if (!s->wide || (byte & 0xf0) != 0x40)
+        if (direct[s->map][byte]) /* an opcode, then: the tables say nothing of prefixes and escapes */
             break;
-        s->out->rex = byte;
-        s->out->rex_offset = (uint8_t)s->at;
+        if (s->wide && (byte & 0xf0) == 0x40) {
+            out->rex = byte;
+            out->rex_offset = (uint8_t)s->at;
+        } else if (take_prefix(s, byte)) {
+            out->rex = out->rex_offset = 0; /* REX counts only right before the opcode */
+        } else {
+            break;
+        }
     }
-    if (!s->out->rex) {
-        s->out->rex_offset = 0;
-    } else {
-        s->high_reg = (uint8_t)((s->out->rex & 4) << 1);
-        s->high_index = (uint8_t)((s->out->rex & 2) << 2);
-        s->high_base = (uint8_t)((s->out->rex & 1) << 3);
-    }
+    s->high_reg = (uint8_t)((out->rex & 4) << 1);
+    s->high_index = (uint8_t)((out->rex & 2) << 2);
+    s->high_base = (uint8_t)((out->rex & 1) << 3);
     return s->at < s->limit;
 }
 
@@ -241,7 +236,6 @@ static inline bool starts_vector_prefix(const struct state *s, uint8_t byte)
 /* Escape bytes, mandatory prefix and operand size of a legacy instruction; false if the bytes end. */
 static bool legacy_map(struct state *s, uint8_t byte)
 {
-    s->map = s->wide ? MAP_ONE_BYTE_64 : MAP_ONE_BYTE_32;
     if (byte == 0x0f) {
         s->map = MAP_TWO_BYTE;
         if (++s->at >= s->limit)
@@ -260,34 +254,35 @@ static bool legacy_map(struct state *s, uint8_t byte)
 }
 
 /* The opcode byte and, if there is one, the ModRM byte; returns the entry for the opcode, 0 if invalid. */
-static unsigned opcode_entry(struct state *s)
+static inline unsigned opcode_entry(struct state *s)
 {
     if (s->at >= s->limit)
         return 0;
     uint8_t opcode = s->code[s->at];
+    unsigned entry = s->map < DIRECT_MAPS ? direct[s->map][opcode]
+                                          : blocks[map_blocks[s->map - DIRECT_MAPS][opcode >> 4]][opcode & 15];
     s->out->opcode_offset = (uint8_t)s->at++;
-    bool modrm = s->map <= MAP_THREE_BYTE_3A ? modrm_bits[s->map][opcode >> 4] >> (opcode & 15) & 1
-                                             : s->map != MAP_VEX_1 || opcode != 0x77;
     s->select[AXIS_FORM] = REGISTER_FORM;
-    if (modrm) {
+    if (entry & ENTRY_MODRM) {
         if (s->at >= s->limit)
             return 0;
         s->out->modrm_offset = (uint8_t)s->at;
         s->modrm = s->code[s->at++];
-        s->select[AXIS_FORM] = s->modrm >= 0xc0 ? REGISTER_FORM : MEMORY_FORM;
+        s->select[AXIS_FORM] = s->modrm >= 0xc0;
         s->select[AXIS_REG] = s->modrm >> 3 & 7;
         s->select[AXIS_RM] = s->modrm & 7;
     }
-    return blocks[map_blocks[s->map][opcode >> 4]][opcode & 15];
+    return entry;
 }
 
-static const struct class *find_class(struct state *s)
+static inline const struct class *find_class(struct state *s)
 {
     unsigned entry = opcode_entry(s);
     if (s->out->vex == 4 && s->select[AXIS_FORM] == REGISTER_FORM && (s->evex & 0x10))
         s->select[AXIS_LENGTH] = 2; /* L'L is a rounding mode; the vector has its full length */
-    while (entry & NODE)
-        entry = children[(entry & CHILD_MASK) + s->select[entry >> AXIS_SHIFT & 7]];
+    while (entry & ENTRY_NODE)
+        entry = children[(entry & ENTRY_CHILD) + s->select[entry >> ENTRY_AXIS & (AXES - 1)]];
+    entry &= ~(unsigned)ENTRY_MODRM;
     return entry ? &classes[entry] : 0;
 }
 
@@ -311,27 +306,47 @@ static bool vector_fields_allowed(const struct state *s, const struct class *cla
     return !(s->evex & 0x10) || (rule & (memory_form ? RULE_BROADCAST : RULE_ROUND));
 }
 
-/* Whether prefixes, sizes and form are ones with which the class is valid. */
-static bool allowed(const struct state *s, const struct class *class)
+/* 16-bit near branches: AMD truncates the instruction pointer, Intel ignores the prefix. */
+static bool is_short_pointer_branch(const struct state *s, const struct class *class)
 {
-    unsigned rule = rules[class->rule].bits;
-    bool memory_form = s->select[AXIS_FORM] == MEMORY_FORM;
-    bool rounding = s->out->vex == 4 && (s->evex & 0x10) && !memory_form;
+    unsigned flow = class->control & 15;
+    bool near = flow >= FLOW_JUMP && flow <= FLOW_RETURN;
+    return near && !s->out->vex && s->operand_size && s->select[AXIS_OSZ] != SIZE_W;
+}
+
+/* Whether the class is valid with these prefixes, this operand size, mode, form and vector length. */
+static bool valid_here(const struct state *s, const struct class *class)
+{
     unsigned needed = 1u << (VALID_FORM + s->select[AXIS_FORM]) | 1u << (VALID_PP + s->select[AXIS_PP])
                       | 1u << (VALID_OSZ + s->select[AXIS_OSZ]) | 1u << (VALID_MODE + s->select[AXIS_MODE]);
+    bool rounding = s->out->vex == 4 && (s->evex & 0x10) && s->select[AXIS_FORM] == REGISTER_FORM;
     if (!rounding) /* else L'L is the rounding mode */
         needed |= 1u << (VALID_LENGTH + s->select[AXIS_LENGTH]);
-    if ((class->valid & needed) != needed)
-        return false;
-    if (s->lock && !(memory_form && (class->memory & CLASS_LOCKABLE)))
-        return false;
-    if ((rule & RULE_PLAIN_REG) && s->high_reg && s->out->modrm_offset)
+    return (class->valid & needed) == needed;
+}
+
+/* Whether register extensions are ones that the class has registers for. */
+static bool extensions_allowed(const struct state *s, const struct class *class, unsigned rule)
+{
+    bool in_register = s->select[AXIS_FORM] == REGISTER_FORM || (class->bits & CLASS_IGNORES_MOD);
+    if ((rule & RULE_PLAIN_REG) && s->high_reg)
         return false;
     if ((rule & RULE_BELOW_16) && s->high_reg > 8)
         return false;
-    if ((rule & RULE_PLAIN_RM) && s->high_base && (!memory_form || (class->bits & CLASS_IGNORES_MOD)))
+    return !((rule & RULE_PLAIN_RM) && s->high_base && in_register);
+}
+
+/* Whether everything that was decoded so far is valid for the class. */
+static inline bool allowed(const struct state *s, const struct class *class)
+{
+    if (class->valid != VALID_ANYWHERE && !valid_here(s, class))
         return false;
-    return !s->out->vex || vector_fields_allowed(s, class, rule);
+    if (s->lock && !(s->select[AXIS_FORM] == MEMORY_FORM && (class->memory & CLASS_LOCKABLE)))
+        return false;
+    if (s->operand_size && is_short_pointer_branch(s, class))
+        return false;
+    unsigned rule = rules[class->rule].bits;
+    return (!rule || extensions_allowed(s, class, rule)) && (!s->out->vex || vector_fields_allowed(s, class, rule));
 }
 
 /* Whether the vector registers of a gather, an AMX product or a complex multiplication are as distinct as they must
@@ -409,108 +424,70 @@ static bool address(struct state *s, const struct class *class)
     return true;
 }
 
-/* ModRM (or moffs) operand: kind, access, size, address and displacement; false if the bytes end. */
-static bool memory_operand(struct state *s, const struct class *class)
+/* The displacement, whose size is known; false if the bytes end. */
+static inline bool displacement(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
-    bool offset = immediates[class->immediate].kind == IMMEDIATE_OFFSET;
-    bool modrm_operand = out->modrm_offset && s->modrm < 0xc0 && !(class->bits & CLASS_IGNORES_MOD);
-    if (!modrm_operand && !(rules[class->rule].bits & RULE_MEMORY_IN_REGISTER_FORM))
-        return true; /* also: the register form of a class that has a memory form */
-    out->memory = class->memory & 7;
-    out->access = class->memory >> 3 & 3;
-    out->operand_bytes = (uint16_t)size_at(s, class->size);
-    if (out->vex == 4 && (s->evex & 0x10) && modrm_operand)
-        out->operand_bytes = (uint16_t)size_at(s, rules[class->rule].broadcast);
-    if (offset)
-        out->displacement_size = (s->wide ? 8 : 4) >> s->address_size;
-    else if (!modrm_operand)
-        return true;
-    else if (!address(s, class))
-        return false;
-    out->lock = s->lock || (class->memory & CLASS_LOCKS);
-    out->bit_offset = (class->bits & CLASS_BIT_OFFSET) != 0;
     if (!out->displacement_size)
         return true;
     if (s->at + out->displacement_size > s->limit)
         return false;
     out->displacement_offset = (uint8_t)s->at;
-    out->displacement = (int32_t)signed_bytes(s->code + s->at, out->displacement_size);
+    out->displacement = (int32_t)signed_bytes(s, s->at, out->displacement_size);
     s->at += out->displacement_size;
     if (out->vex == 4 && out->displacement_size == 1)
         out->displacement *= (s->evex & 0x10) ? out->operand_bytes : (int)size_at(s, rules[class->rule].scale);
     return true;
 }
 
-/* All immediates; false if the bytes end. */
-static bool immediate(struct state *s, const struct class *class)
+/* The memory operand: kind, access, size, address; false if the bytes end. */
+static inline bool memory_operand(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
-    const struct immediate *form = &immediates[class->immediate];
-    unsigned size = size_at(s, form->size);
-    if (s->at + size > s->limit)
-        return false;
-    if (!size)
+    bool modrm_operand = s->select[AXIS_FORM] == MEMORY_FORM && !(class->bits & CLASS_IGNORES_MOD);
+    if (!modrm_operand && !(rules[class->rule].bits & RULE_MEMORY_IN_REGISTER_FORM))
+        return true; /* also: the register form of a class that has a memory form */
+    out->memory = class->memory & 7;
+    out->access = class->memory >> 3 & 3;
+    out->operand_bytes = (uint16_t)size_at(s, class->size);
+    if (!modrm_operand) {
+        if (immediates[class->immediate].kind == IMMEDIATE_OFFSET)
+            out->displacement_size = (s->wide ? 8 : 4) >> s->address_size;
+        return displacement(s, class);
+    }
+    if (out->vex == 4 && (s->evex & 0x10))
+        out->operand_bytes = (uint16_t)size_at(s, rules[class->rule].broadcast);
+    out->lock = s->lock || (class->memory & CLASS_LOCKS);
+    out->bit_offset = (class->bits & CLASS_BIT_OFFSET) != 0;
+    return address(s, class) && displacement(s, class);
+}
+
+/* All immediates; false if the bytes end. */
+static inline bool immediate(struct state *s, const struct class *class)
+{
+    struct instruction *out = s->out;
+    unsigned kind = immediates[class->immediate].kind;
+    if (kind == IMMEDIATE_NONE || kind == IMMEDIATE_OFFSET)
         return true;
-    const uint8_t *p = s->code + s->at;
-    out->immediate_offset = (uint8_t)s->at;
+    unsigned size = size_at(s, immediates[class->immediate].size), at = s->at;
+    if (at + size > s->limit)
+        return false;
+    out->immediate_offset = (uint8_t)at;
     out->immediate_size = (uint8_t)size;
     s->at += size;
-    switch (form->kind) {
-    case IMMEDIATE_UNSIGNED8:
-        out->immediate = p[0];
-        break;
-    case IMMEDIATE_UNSIGNED16:
-        out->immediate = p[0] | p[1] << 8;
-        break;
-    case IMMEDIATE_FAR:
-        out->immediate = signed_bytes(p, size - 2);
-        break;
-    default:
-        out->immediate = signed_bytes(p, size);
-    }
+    if (kind == IMMEDIATE_UNSIGNED8)
+        out->immediate = s->code[at];
+    else if (kind == IMMEDIATE_UNSIGNED16)
+        out->immediate = (uint16_t)signed_bytes(s, at, 2);
+    else
+        out->immediate = signed_bytes(s, at, kind == IMMEDIATE_FAR ? size - 2 : size);
     return true;
 }
 
-/* Number of a general register operand; without REX, byte registers 4..7 are ah, ch, dh, bh. */
-static inline unsigned register_number(const struct state *s, unsigned field, unsigned high, unsigned is_byte)
+/* Number of a byte register: without REX, 4..7 are ah, ch, dh, bh. */
+static inline unsigned byte_register(const struct state *s, unsigned number)
 {
-    return (field | (high & 8)) - (is_byte && !s->out->rex && field >= 4 ? 4u : 0u);
-}
-
-static void registers(struct state *s, const struct class *class)
-{
-    struct instruction *out = s->out;
-    unsigned reads = implicit_sets[class->implicit].reads, writes = implicit_sets[class->implicit].writes;
-    unsigned roles = class->roles, explicit_writes = 0;
-    bool in_register = s->select[AXIS_FORM] == REGISTER_FORM || (class->bits & CLASS_IGNORES_MOD);
-    unsigned reg = register_number(s, s->modrm >> 3 & 7, s->high_reg, class->bits & CLASS_BYTE_REG);
-    unsigned field = out->modrm_offset ? s->modrm : s->code[out->opcode_offset];
-    unsigned rm = register_number(s, field & 7, s->high_base, class->bits & CLASS_BYTE_RM);
-    reads |= (roles & 1u) << reg;
-    explicit_writes |= (roles >> 1 & 1u) << reg;
-    if (in_register) {
-        unsigned role = roles >> 2 | roles >> 4; /* rm and register in opcode exclude each other */
-        reads |= (role & 1u) << rm;
-        explicit_writes |= (role >> 1 & 1u) << rm;
-    }
-    unsigned vvvv = s->wide ? s->vvvv & 15u : s->vvvv & 7u;
-    reads |= (roles >> 6 & 1u) << vvvv;
-    explicit_writes |= (roles >> 7 & 1u) << vvvv;
-    if (out->base != REG_NONE)
-        reads |= 1u << out->base;
-    if (out->index != REG_NONE && out->memory != MEMORY_VECTOR)
-        reads |= 1u << out->index;
-    if (out->repeat) {
-        reads |= 1u << 1;
-        writes |= 1u << 1;
-    }
-    if (explicit_writes >> RSP & 1)
-        out->stack = STACK_LOADED;
-    else if ((writes >> RSP & 1) && out->stack == STACK_NONE)
-        out->stack = STACK_LOADED;
-    out->reads = (uint16_t)reads;
-    out->writes = (uint16_t)(writes | explicit_writes);
+    return s->out->rex || number < 4 ? number : number - 4;
 }
 
 /* Whether an instruction that writes rsp explicitly moves it by a constant: add/sub/and/inc/dec of all its bits with
@@ -525,53 +502,94 @@ static bool adjusts_stack(const struct state *s, const struct class *class)
     return out->memory == MEMORY_NONE || (out->base == RSP && out->index == REG_NONE && !out->address_size_override);
 }
 
-static void flags(struct state *s, const struct class *class)
+/* The stack effect of an instruction that writes rsp, as an operand or implicitly. */
+static void stack_pointer_written(struct state *s, const struct class *class, bool operand)
+{
+    struct instruction *out = s->out;
+    if (out->stack != STACK_NONE)
+        out->stack_bytes = (uint16_t)size_at(s, class->stack_bytes);
+    if (operand)
+        out->stack = out->stack == STACK_NONE && adjusts_stack(s, class) ? STACK_ADJUST : STACK_LOADED;
+    else if (out->stack == STACK_NONE)
+        out->stack = STACK_LOADED;
+}
+
+/* General registers read and written; the stack effect if rsp is written as an operand. */
+static inline void registers(struct state *s, const struct class *class)
+{
+    struct instruction *out = s->out;
+    unsigned reads = implicit_sets[class->implicit].reads, writes = implicit_sets[class->implicit].writes;
+    unsigned field = out->modrm_offset ? s->modrm : s->code[out->opcode_offset];
+    unsigned reg = (field >> 3 & 7) | (s->high_reg & 8), rm = (field & 7) | s->high_base;
+    if (class->bits & CLASS_BYTE_REG)
+        reg = byte_register(s, reg);
+    if (class->bits & CLASS_BYTE_RM)
+        rm = byte_register(s, rm);
+    /* rm and register in opcode exclude each other; in the memory form neither is an operand. */
+    unsigned in_register = s->select[AXIS_FORM] | (class->bits & CLASS_IGNORES_MOD);
+    unsigned roles = class->roles, rm_role = in_register ? roles >> 2 | roles >> 4 : 0;
+    unsigned vvvv = s->vvvv & (s->wide ? 15u : 7u);
+    reads |= (roles & 1u) << reg | (rm_role & 1u) << rm | (roles >> 6 & 1u) << vvvv;
+    unsigned operands = (roles >> 1 & 1u) << reg | (rm_role >> 1 & 1u) << rm | (roles >> 7 & 1u) << vvvv;
+    reads |= 1u << (out->base & 31); /* REG_NONE: a bit that is cut off */
+    if (out->memory != MEMORY_VECTOR)
+        reads |= 1u << (out->index & 31);
+    if (out->repeat) {
+        reads |= 1u << RCX;
+        writes |= 1u << RCX;
+    }
+    out->reads = (uint16_t)reads;
+    out->writes = (uint16_t)(writes | operands);
+    if (out->writes >> RSP & 1)
+        stack_pointer_written(s, class, operands >> RSP & 1);
+}
+
+static inline void flags(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
     out->flags_read = flag_sets[class->flags].read;
     out->flags_written = flag_sets[class->flags].written;
-    bool quad = s->select[AXIS_OSZ] == SIZE_W && !(class->bits & CLASS_BYTE_RM);
-    unsigned count_mask = quad ? 0x3f : 0x1f;
-    bool no_count = (class->bits & CLASS_SHIFT_COUNT) && !(out->immediate & count_mask);
-    if (out->repeat || no_count)
+    if (class->bits & CLASS_SHIFT_COUNT) {
+        bool quad = s->select[AXIS_OSZ] == SIZE_W && !(class->bits & CLASS_BYTE_RM);
+        if (!(out->immediate & (quad ? 0x3f : 0x1f)))
+            out->flags_written = 0;
+    }
+    if (out->repeat)
         out->flags_written = 0;
 }
 
-/* Target, stack bytes and what depends on an immediate. */
-static void control(struct state *s, const struct class *class, uint64_t address)
+/* int 0x80: the kernel sees all registers, answers in rax, and keeps the flags. */
+static void system_call(struct state *s)
+{
+    s->out->flow = FLOW_SYSCALL;
+    s->out->flags_read = FLAGS_ARITHMETIC | FLAG_DF;
+    s->out->reads = s->wide ? 0xffff : 0xff;
+    s->out->writes |= 1;
+}
+
+/* How control continues. */
+static inline void control(struct state *s, const struct class *class, uint64_t address)
 {
     struct instruction *out = s->out;
-    out->flow = class->control & 15;
-    out->bnd_or_other = (class->bits & CLASS_OTHER) != 0;
-    out->stack_bytes = (uint16_t)size_at(s, class->stack_bytes);
-    if (out->flow == FLOW_RETURN)
-        out->stack_bytes = (uint16_t)(out->stack_bytes + out->immediate);
+    if (out->flow == FLOW_NEXT)
+        return;
     if (immediates[class->immediate].kind == IMMEDIATE_RELATIVE) {
         out->target = address + out->length + (uint64_t)out->immediate;
         if (!s->wide)
             out->target = (uint32_t)out->target;
     }
+    if (out->flow == FLOW_RETURN)
+        out->stack_bytes = (uint16_t)(out->stack_bytes + out->immediate);
     if (out->flow == FLOW_TRAP && s->code[out->opcode_offset] == 0xcd && out->immediate == 0x80
-        && s->map <= MAP_ONE_BYTE_32) {
-        out->flow = FLOW_SYSCALL;
-        out->flags_read = FLAGS_ARITHMETIC | FLAG_DF;
-        out->reads = s->wide ? 0xffff : 0xff;
-        out->writes |= 1;
-    }
-}
-
-/* 16-bit near branches: AMD truncates the instruction pointer, Intel ignores the prefix. */
-static bool is_short_pointer_branch(const struct state *s, const struct class *class)
-{
-    unsigned flow = class->control & 15;
-    bool near = flow >= FLOW_JUMP && flow <= FLOW_RETURN;
-    return near && !s->out->vex && s->operand_size && s->select[AXIS_OSZ] != SIZE_W;
+        && s->map <= MAP_ONE_BYTE_32)
+        system_call(s);
 }
 
 bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned bits, struct instruction *out)
 {
-    struct state s = {.code = code, .out = out, .wide = bits == 64};
+    struct state s = {.code = code, .out = out, .available = available, .wide = bits == 64};
     s.limit = available < LONGEST ? available : LONGEST;
+    s.map = s.wide ? MAP_ONE_BYTE_64 : MAP_ONE_BYTE_32;
     s.select[AXIS_MODE] = !s.wide;
     *out = (struct instruction){.base = REG_NONE, .index = REG_NONE, .scale = 1};
     if (!prefixes(&s))
@@ -579,18 +597,19 @@ bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned 
     uint8_t byte = code[s.at];
     if (starts_vector_prefix(&s, byte) ? !vector_prefix(&s, byte) : !legacy_map(&s, byte))
         return false;
+    s.column = (uint8_t)(s.select[AXIS_OSZ] + 3 * s.select[AXIS_MODE]);
     const struct class *class = find_class(&s);
-    if (!class || !allowed(&s, class) || is_short_pointer_branch(&s, class))
+    if (!class || !allowed(&s, class) || !memory_operand(&s, class) || !immediate(&s, class))
         return false;
-    if (!memory_operand(&s, class) || !immediate(&s, class) || !distinct_registers(&s, class))
+    if (class->rule && !distinct_registers(&s, class))
         return false;
     out->length = (uint8_t)s.at;
     out->address_size_override = s.address_size;
     out->repeat = s.repeat && out->memory == MEMORY_STRING;
+    out->flow = class->control & 15;
     out->stack = class->control >> 4;
+    out->bnd_or_other = (class->bits & CLASS_OTHER) != 0;
     registers(&s, class);
-    if (out->stack == STACK_LOADED && !(class->control >> 4) && adjusts_stack(&s, class))
-        out->stack = STACK_ADJUST;
     flags(&s, class);
     control(&s, class, address);
     return true;

@@ -1,7 +1,8 @@
 """Classes and trees as pointer-free C tables.
 
-An *entry* (16 bits) is 0: invalid · below 0x8000: a class · else a node: 0x8000 | axis << 12 | first child in
-`children`.  A map is 16 block numbers; a block is 16 entries; equal blocks are shared.
+An *entry* (16 bits) is 0: invalid · without bit 15: a class · else a node: axis << 11 | first child in `children`.
+Bit 14 of an opcode's entry says that a ModRM byte follows.  The three busiest maps are arrays of 256 entries; each other
+map is 16 block numbers, a block is 16 entries, and equal blocks are shared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from .fold import AXES, MASKED_AXES, WIDTHS, Class, Function, Node, Tree, unify
 from .observe import IMMEDIATES, RULES_OF_ALL, RULES_OF_VECTORS
 
 NODE = 0x8000
-AXIS_SHIFT = 12
+MODRM = 0x4000
+AXIS_SHIFT = 11
+DIRECT_MAPS = Map.TWO_BYTE + 1
 CHILD_LIMIT = 1 << AXIS_SHIFT
 CLASS_BITS = ("ignores_mod", "byte_reg", "byte_rm", "adjusting", "shift_count", "other", "needs_sib", "bit_offset")
 RULE_BITS = RULES_OF_ALL + RULES_OF_VECTORS
@@ -41,9 +44,10 @@ class Tables:
         self.children: list[int] = []
         self._arrays: dict[tuple[int, ...], int] = {}
         entries = {key: self._entry(tree) for key, tree in sorted(trees.items())}
+        entries = {key: entry | MODRM * (entry != 0 and key in modrm) for key, entry in entries.items()}
+        self.direct = [[entries.get((Map(i), opcode), 0) for opcode in range(256)] for i in range(DIRECT_MAPS)]
         self.blocks = Pool((0,) * 16)
-        self.maps = [self._map(table, entries) for table in Map]
-        self.modrm_blocks, self.modrm_maps = self._modrm(modrm)
+        self.maps = [self._map(table, entries) for table in Map if table >= DIRECT_MAPS]
         self._functions()
         self.rows = Pool()
         self.flags, self.implicit, self.rules, self.immediates = Pool(), Pool(), Pool((0, 0, 0)), Pool((0, 0))
@@ -86,15 +90,6 @@ class Tables:
     def _map(self, table: Map, entries: dict[tuple[Map, int], int]) -> list[int]:
         cells = [entries.get((table, opcode), 0) for opcode in range(256)]
         return [self.blocks.number(tuple(cells[i : i + 16])) for i in range(0, 256, 16)]
-
-    def _modrm(self, modrm: set[tuple[Map, int]]) -> tuple[Pool, list[list[int]]]:
-        """Which opcodes of the legacy maps are followed by a ModRM byte, as bit sets."""
-        blocks = Pool()
-        maps = []
-        for table in Map:
-            cells = [(table, opcode) in modrm for opcode in range(256)]
-            maps.append([sum(cells[i + j] << j for j in range(16)) for i in range(0, 256, 16)])
-        return blocks, maps
 
     def _functions(self) -> None:
         """Number the functions: 0 is "always 0", then those by operand size and mode, then those by vector length."""
@@ -159,7 +154,7 @@ class Tables:
         sizes = [
             len(self.maps) * 16,
             len(self.blocks.items) * 32,
-            (Map.THREE_BYTE_3A + 1) * 32,
+            DIRECT_MAPS * 512,
             len(self.children) * 2,
             (len(self.class_rows) + 1) * 12,
             (len(self.sizes) + len(self.lengths)) * 12,
@@ -180,6 +175,8 @@ def render(tables: Tables, version: str) -> str:
         "",
         "/* clang-format off */",
         "enum {",
+        f"    ENTRY_NODE = {NODE:#x}, ENTRY_MODRM = {MODRM:#x}, ENTRY_AXIS = {AXIS_SHIFT}, ENTRY_CHILD = {CHILD_LIMIT - 1:#x},",
+        f"    DIRECT_MAPS = {DIRECT_MAPS},",
         *(f"    MAP_{table.name} = {int(table)}," for table in Map),
         *(f"    AXIS_{axis.upper()} = {i}," for i, axis in enumerate(AXES)),
         *(f"    IMMEDIATE_{name} = {i}," for i, name in enumerate(IMMEDIATES)),
@@ -189,9 +186,9 @@ def render(tables: Tables, version: str) -> str:
         f"    SIZES_BY_LENGTH = {len(tables.sizes)}, /* sizes[] from here on are indexed by vector length */",
         "};",
         "",
+        *_array("uint16_t", f"direct[{DIRECT_MAPS}][256]", tables.direct),
         *_array("uint8_t", f"map_blocks[{len(tables.maps)}][16]", tables.maps),
         *_array("uint16_t", f"blocks[{len(tables.blocks.items)}][16]", tables.blocks.items),
-        *_array("uint16_t", f"modrm_bits[{Map.THREE_BYTE_3A + 1}][16]", tables.modrm_maps[: Map.THREE_BYTE_3A + 1]),
         *_array("uint16_t", f"children[{len(tables.children)}]", [tables.children]),
         *_array("struct class", f"classes[{len(tables.class_rows) + 1}]", [(0,) * 11, *tables.class_rows]),
         *_array("uint16_t", f"sizes[{len(tables.sizes) + len(tables.lengths)}][6]", tables.sizes + tables.lengths),

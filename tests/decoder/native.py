@@ -85,6 +85,8 @@ class NativeDecoder:
         self._library.decode_each.argtypes = [
             ctypes.c_void_p, ctypes.c_uint, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p,
         ]  # fmt: skip
+        self._library.count_instructions.restype = ctypes.c_size_t
+        self._library.count_instructions.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint]
         self._library.decode.restype = ctypes.c_bool
         self._library.decode.argtypes = [
             ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p,
@@ -108,6 +110,10 @@ class NativeDecoder:
         out = ctypes.create_string_buffer(capacity * LAYOUT.size)
         count = self._library.sweep(code, len(code), address, bits, out, capacity)
         return (Record(*fields) for fields in LAYOUT.iter_unpack(memoryview(out)[: count * LAYOUT.size]))
+
+    def count(self, code: bytes, bits: int = 64) -> int:
+        """Number of instructions of a linear sweep (no records: for timing)."""
+        return int(self._library.count_instructions(code, len(code), bits))
 
     def each(self, codes: bytes, stride: int, bits: int = 64) -> Iterator[Record]:
         """Strings of `stride` bytes, each decoded on its own at 0x1000 + its offset."""
