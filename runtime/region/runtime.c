@@ -224,7 +224,7 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
 
 bool runtime_lock(void) {
     struct state *state = module_state();
-    uint64_t all = ~0ull, mask = 0;
+    uint64_t all = ~((uint64_t)HANDLED_SIGNALS >> 1), mask = 0; /* safe_copy needs its faults */
     uint32_t me = (uint32_t)os_gettid();
     if (__atomic_load_n(&state->lock, __ATOMIC_RELAXED) == me)
         return false;
