@@ -2,6 +2,7 @@
 
 #include "arch/x86_64/unistd.h"
 #include "os/linux.h"
+#include "region/runtime.h"
 
 enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, SEEK_SET = 0, MREMAP_MAYMOVE_FIXED = 3 };
 #define WIDE_BYTES (WIDE_ENTRIES * sizeof(uint64_t))
@@ -54,13 +55,17 @@ bool log_operation(struct context *context, enum log_kind kind, uint64_t operand
     return append(context, kind, operand, data, words * sizeof *data);
 }
 
-static bool log_granule(struct context *context, uint64_t granule) {
+/* Before `size` bytes at `address`, which begin in `granule`, change. */
+static bool log_granule(struct context *context, uint64_t granule, uintptr_t address, size_t size) {
     uint64_t tag = granule | context->epoch;
     uint64_t *near = &narrow(context)[granule & (FILTER_ENTRIES - 1)];
     uint64_t *far = &wide(context)[(granule * 0x9e3779b97f4a7c15ull) >> 48 & (WIDE_ENTRIES - 1)];
     if (*near != tag && *far != tag) {
-        uintptr_t start = granule << GRANULE_SHIFT;
-        if (!append(context, LOG_BYTES, start, (const void *)start, GRANULE_BYTES + OVERHANG_BYTES))
+        uintptr_t start = granule << GRANULE_SHIFT, end = start + GRANULE_BYTES + OVERHANG_BYTES;
+        /* Others may write next to us, or the mapping ends in the overhang: these bytes, every time. */
+        if (private_until(address) < end)
+            return append(context, LOG_BYTES, address, (const void *)address, size);
+        if (!append(context, LOG_BYTES, start, (const void *)start, end - start))
             return false;
         *far = tag;
     }
@@ -73,10 +78,14 @@ bool log_range(struct context *context, uintptr_t address, size_t size) {
         return true;
     if (context->exact)
         return append(context, LOG_BYTES, address, (const void *)address, size);
-    uint64_t last = (address + size - 1) >> GRANULE_SHIFT;
-    for (uint64_t granule = address >> GRANULE_SHIFT; granule <= last; granule++)
-        if (!log_granule(context, granule))
+    uintptr_t end = address + size;
+    for (uintptr_t next; address < end; address = next) {
+        next = ((address >> GRANULE_SHIFT) + 1) << GRANULE_SHIFT;
+        if (end - address <= OVERHANG_BYTES || next > end) /* the overhang has the rest */
+            next = end;
+        if (!log_granule(context, address >> GRANULE_SHIFT, address, next - address))
             return false;
+    }
     return true;
 }
 

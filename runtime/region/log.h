@@ -6,8 +6,8 @@
  *
  * Alone in its process a thread logs granules (GRANULE_BYTES and an overhang for stores that begin in one and end in
  * the next), each once per mark: the filter that translated code asks knows the recent ones, a larger one behind it the
- * others.  With other threads alive exactly the bytes about to be written are logged, each time: restoring more would
- * revert a neighbour's work.
+ * others.  In memory shared with other processes, and with other threads alive, exactly the bytes about to be written
+ * are logged, each time: restoring more would revert a neighbour's work.
  */
 #ifndef STEMRW_LOG_H
 #define STEMRW_LOG_H

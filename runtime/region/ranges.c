@@ -68,8 +68,10 @@ static bool read_line(struct reader *reader, struct map_line *line) {
 }
 
 void range_add(struct range_list *list, struct range range) {
-    if (list->count == MAX_RANGES)
+    if (list->count == MAX_RANGES) {
+        list->full = 1;
         return;
+    }
     uint32_t at = list->count;
     while (at && list->ranges[at - 1].start >= range.start)
         at--;
@@ -81,7 +83,8 @@ void range_add(struct range_list *list, struct range range) {
 }
 
 static void add_line(struct range_list *list, const struct map_line *line, uintptr_t base) {
-    uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0);
+    uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0) |
+                     (line->permissions[3] == 's' ? RANGE_SHARED : 0);
     range_add(list, (struct range){line->start, line->end, base, flags, 0, 0});
 }
 
@@ -94,7 +97,7 @@ static void add_own(struct range_list *list) {
                                    .flags = RANGE_FILE});
 }
 
-static void parse(struct reader *reader, struct range_list *list) {
+static void parse(struct reader *reader, struct range_list *list, struct range_list *writable) {
     struct map_line line;
     uint64_t device = 0, inode = 0;
     uintptr_t base = 0;
@@ -105,6 +108,8 @@ static void parse(struct reader *reader, struct range_list *list) {
         device = line.device;
         if (line.permissions[2] == 'x' && line.permissions[0] == 'r')
             add_line(list, &line, base);
+        if (line.permissions[1] == 'w')
+            add_line(writable, &line, base);
     }
     os_close(reader->fd);
 }
@@ -147,19 +152,18 @@ static void read_ranges(struct runtime *runtime) {
     runtime->proc_missing = reader.fd < 0;
     uint32_t fresh = !runtime->current_list;
     struct range_list *list = &runtime->lists[fresh];
-    list->count = 0;
+    struct range_list *writable = &runtime->writable[fresh];
+    list->count = list->full = writable->count = writable->full = 0;
     if (reader.fd < 0)
         ranges_from_loader(list, &runtime->facts);
     else
-        parse(&reader, list);
+        parse(&reader, list, writable);
     add_own(list);
     mark_late(list, &runtime->lists[runtime->current_list]);
     __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
 }
 
-const struct range *range_known(uintptr_t address) {
-    const struct runtime *runtime = module_runtime();
-    const struct range_list *list = &runtime->lists[__atomic_load_n(&runtime->current_list, __ATOMIC_ACQUIRE)];
+static const struct range *find(const struct range_list *list, uintptr_t address) {
     for (uint32_t low = 0, high = list->count; low < high;) {
         uint32_t middle = (low + high) / 2;
         const struct range *range = &list->ranges[middle];
@@ -171,6 +175,25 @@ const struct range *range_known(uintptr_t address) {
             return range;
     }
     return NULL;
+}
+
+static uint32_t current(void) {
+    return __atomic_load_n(&module_runtime()->current_list, __ATOMIC_ACQUIRE);
+}
+
+const struct range *range_known(uintptr_t address) {
+    return find(&module_runtime()->lists[current()], address);
+}
+
+uintptr_t private_until(uintptr_t address) {
+    struct runtime *runtime = module_runtime();
+    const struct range *range = find(&runtime->writable[current()], address);
+    if (!range && !runtime->writable[current()].full && !runtime->proc_missing && runtime_lock()) {
+        read_ranges(runtime);
+        runtime_unlock();
+        range = find(&runtime->writable[current()], address);
+    }
+    return range && !(range->flags & RANGE_SHARED) ? range->end : 0;
 }
 
 const struct range *range_of(uintptr_t address) {

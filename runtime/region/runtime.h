@@ -30,7 +30,7 @@ static inline struct patch_state *patch_state_of(const struct patch *patch) {
     return &module_state()->patches[patch - patch_table()];
 }
 
-/* An executable mapping, as /proc/self/maps had it. */
+/* A mapping, as /proc/self/maps had it. */
 struct range {
     uintptr_t start, end;
     uintptr_t base; /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
@@ -41,12 +41,13 @@ struct range {
 enum range_flags {
     RANGE_FILE = 1,     /* backed by a file, or the vDSO */
     RANGE_WRITABLE = 2, /* code that can change under us */
+    RANGE_SHARED = 8,   /* with other processes (MAP_SHARED) */
     RANGE_LATE = 4,     /* mapped after our start: may be unmapped and replaced while no region runs */
 };
 enum { MAX_RANGES = 1024 };
 struct range_list {
     uint32_t count;
-    uint32_t padding;
+    uint32_t full;                   /* there were more */
     struct range ranges[MAX_RANGES]; /* ascending */
 };
 
@@ -58,12 +59,13 @@ struct program_facts {
 
 struct runtime {
     struct program_facts facts;
-    struct cache *cache;   /* translate/cache.h */
-    uint32_t current_list; /* of .lists: readers need no lock, the other one is filled under it */
-    uint32_t handled;      /* bit per signal: our handler is installed */
-    uint32_t secure;       /* AT_SECURE */
-    uint32_t proc_missing; /* /proc/self/maps could not be read */
-    struct range_list lists[2];
+    struct cache *cache;             /* translate/cache.h */
+    uint32_t current_list;           /* of .lists: readers need no lock, the other one is filled under it */
+    uint32_t handled;                /* bit per signal: our handler is installed */
+    uint32_t secure;                 /* AT_SECURE */
+    uint32_t proc_missing;           /* /proc/self/maps could not be read */
+    struct range_list lists[2];      /* code */
+    struct range_list writable[2];   /* data, in step with .lists */
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
     uint64_t xsave_bytes;            /* largest xsave area */
     char events_path[4096];
@@ -85,6 +87,9 @@ void runtime_unlock(void);
  * Under the lock; range_known does not look again and may be called at any time. */
 const struct range *range_of(uintptr_t address);
 const struct range *range_known(uintptr_t address);
+/* End of the private writable mapping that holds `address`; 0: shared with others, or unknown. */
+uintptr_t private_until(uintptr_t address);
+
 bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
 
 /* ranges.c, loader.c: fill a list. */
