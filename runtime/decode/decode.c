@@ -45,6 +45,9 @@ struct rule {
 
 #include "tables.inc"
 
+/* Everything is inlined into decode(), so that what is known stays in registers. */
+#define INLINE static inline __attribute__((always_inline))
+
 enum { AXES = 8, MEMORY_FORM = 0, REGISTER_FORM = 1, CLASS_LOCKABLE = 1 << 5, CLASS_LOCKS = 1 << 6 };
 enum { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 }; /* values of AXIS_PP */
 enum { SIZE_DEFAULT, SIZE_16, SIZE_W };                /* values of AXIS_OSZ */
@@ -62,7 +65,7 @@ struct state {
     bool lock, operand_size, address_size;
     uint8_t repeat;         /* 0, PREFIX_F3 or PREFIX_F2: the last of them */
     uint8_t map;            /* MAP_… */
-    uint8_t select[AXES];   /* the value on each axis (AXIS_…) */
+    uint32_t select;        /* the value on each axis (AXIS_…), 4 bits each; see on() */
     uint8_t column;         /* of sizes[], by operand size and mode */
     uint8_t modrm;          /* the byte, if out->modrm_offset */
     uint8_t high_reg;       /* 8 if R extends ModRM.reg, plus 16 if R' does */
@@ -73,8 +76,19 @@ struct state {
     uint8_t evex;           /* the last EVEX byte: z L'L b V' aaa */
 };
 
+/* The value on an axis; set at most once, from 0. */
+INLINE unsigned on(const struct state *s, unsigned axis)
+{
+    return s->select >> 4 * axis & 15;
+}
+
+INLINE void put(struct state *s, unsigned axis, unsigned value)
+{
+    s->select |= value << 4 * axis;
+}
+
 /* `size` (1..8) bytes at offset `at`, sign extended; the caller has checked that they are within s->limit. */
-static inline int64_t signed_bytes(const struct state *s, unsigned at, unsigned size)
+INLINE int64_t signed_bytes(const struct state *s, unsigned at, unsigned size)
 {
     const uint8_t *p = s->code + at;
     uint64_t value = 0;
@@ -89,16 +103,16 @@ static inline int64_t signed_bytes(const struct state *s, unsigned at, unsigned 
 }
 
 /* The size function number `index` at this operand size and mode, or at this vector length. */
-static inline unsigned size_at(const struct state *s, unsigned index)
+INLINE unsigned size_at(const struct state *s, unsigned index)
 {
-    unsigned length = s->select[AXIS_LENGTH];
+    unsigned length = on(s, AXIS_LENGTH);
     if (index < SIZES_BY_LENGTH)
         return sizes[index][s->column];
     return sizes[index][length > 2 ? 2 : length];
 }
 
 /* Take a legacy prefix byte; false if `byte` is none. */
-static inline bool take_prefix(struct state *s, uint8_t byte)
+INLINE bool take_prefix(struct state *s, uint8_t byte)
 {
     switch (byte) {
     case 0x66:
@@ -131,7 +145,7 @@ static inline bool take_prefix(struct state *s, uint8_t byte)
 }
 
 /* Legacy and REX prefixes up to the first other byte; false if the bytes end. */
-static bool prefixes(struct state *s)
+INLINE bool prefixes(struct state *s)
 {
     struct instruction *out = s->out;
     for (; s->at < s->limit; s->at++) {
@@ -154,7 +168,7 @@ static bool prefixes(struct state *s)
 }
 
 /* The four-byte prefix of EVEX: 62 · R X B R' 0 m m m · W v v v v 1 p p · z L' L b V' a a a (RXBR'vV' inverted). */
-static bool evex_prefix(struct state *s)
+INLINE bool evex_prefix(struct state *s)
 {
     static const uint8_t maps[8] = {0, MAP_EVEX_1, MAP_EVEX_2, MAP_EVEX_3, 0, MAP_EVEX_5, MAP_EVEX_6, 0};
     const uint8_t *p = s->code + s->at;
@@ -162,7 +176,6 @@ static bool evex_prefix(struct state *s)
         return false;
     s->map = maps[p[1] & 7];
     s->evex = p[3];
-    s->select[AXIS_LENGTH] = p[3] >> 5 & 3;
     s->vvvv = (uint8_t)((~p[2] >> 3 & 15) | (p[3] & 8 ? 0 : 16));
     s->vector_index = p[3] & 8 ? 0 : 16;
     s->out->vex = 4;
@@ -171,7 +184,7 @@ static bool evex_prefix(struct state *s)
 }
 
 /* VEX with three bytes (C4) and XOP (8F): lead · R X B m m m m m · W v v v v L p p. */
-static bool vex3_prefix(struct state *s, bool xop)
+INLINE bool vex3_prefix(struct state *s, bool xop)
 {
     const uint8_t *p = s->code + s->at;
     unsigned map = p[1] & 31;
@@ -179,14 +192,14 @@ static bool vex3_prefix(struct state *s, bool xop)
         return false;
     s->map = (uint8_t)(xop ? MAP_XOP_8 + map - 8 : MAP_VEX_1 + map - 1);
     s->vvvv = ~p[2] >> 3 & 15;
-    s->select[AXIS_LENGTH] = p[2] >> 2 & 1;
+    put(s, AXIS_LENGTH, p[2] >> 2 & 1);
     s->out->vex = xop ? 5 : 3;
     s->at += 3;
     return true;
 }
 
 /* VEX, XOP and EVEX prefixes, whose first byte is at s->at; false if invalid. */
-static bool vector_prefix(struct state *s, uint8_t lead)
+INLINE bool vector_prefix(struct state *s, uint8_t lead)
 {
     const uint8_t *p = s->code + s->at;
     if (s->lock || s->repeat || s->operand_size || s->out->rex)
@@ -198,7 +211,7 @@ static bool vector_prefix(struct state *s, uint8_t lead)
             return false;
         s->map = MAP_VEX_1;
         s->vvvv = ~last >> 3 & 15;
-        s->select[AXIS_LENGTH] = last >> 2 & 1;
+        put(s, AXIS_LENGTH, last >> 2 & 1);
         s->out->vex = 2;
         s->at += 2;
         extend &= 0x80;
@@ -215,15 +228,15 @@ static bool vector_prefix(struct state *s, uint8_t lead)
     } else if (s->vvvv & 16) {
         return false;
     }
-    s->select[AXIS_PP] = last & 3;
-    s->select[AXIS_OSZ] = last & 0x80 ? SIZE_W : SIZE_DEFAULT;
+    put(s, AXIS_PP, last & 3);
+    put(s, AXIS_OSZ, last & 0x80 ? SIZE_W : SIZE_DEFAULT);
     return true;
 }
 
 /* Whether the byte at s->at starts a VEX, XOP or EVEX prefix rather than pop, les, lds or bound. */
-static inline bool starts_vector_prefix(const struct state *s, uint8_t byte)
+INLINE bool starts_vector_prefix(const struct state *s, uint8_t byte)
 {
-    if (byte != 0xc5 && byte != 0xc4 && byte != 0x62 && byte != 0x8f)
+    if ((byte | 1) != 0xc5 && byte != 0x62 && byte != 0x8f)
         return false;
     if (s->at + 2 >= s->limit)
         return false;
@@ -234,7 +247,7 @@ static inline bool starts_vector_prefix(const struct state *s, uint8_t byte)
 }
 
 /* Escape bytes, mandatory prefix and operand size of a legacy instruction; false if the bytes end. */
-static bool legacy_map(struct state *s, uint8_t byte)
+INLINE bool legacy_map(struct state *s, uint8_t byte)
 {
     if (byte == 0x0f) {
         s->map = MAP_TWO_BYTE;
@@ -247,14 +260,14 @@ static bool legacy_map(struct state *s, uint8_t byte)
                 return false;
         }
     }
-    s->select[AXIS_PP] = s->repeat ? s->repeat : s->operand_size ? PREFIX_66 : PREFIX_NONE;
-    s->select[AXIS_OSZ] = s->out->rex & 8 ? SIZE_W : s->operand_size ? SIZE_16 : SIZE_DEFAULT;
-    s->select[AXIS_REX_B] = s->high_base >> 3;
+    put(s, AXIS_PP, s->repeat ? s->repeat : s->operand_size ? PREFIX_66 : PREFIX_NONE);
+    put(s, AXIS_OSZ, s->out->rex & 8 ? SIZE_W : s->operand_size ? SIZE_16 : SIZE_DEFAULT);
+    put(s, AXIS_REX_B, s->high_base >> 3);
     return true;
 }
 
 /* The opcode byte and, if there is one, the ModRM byte; returns the entry for the opcode, 0 if invalid. */
-static inline unsigned opcode_entry(struct state *s)
+INLINE unsigned opcode_entry(struct state *s)
 {
     if (s->at >= s->limit)
         return 0;
@@ -262,34 +275,41 @@ static inline unsigned opcode_entry(struct state *s)
     unsigned entry = s->map < DIRECT_MAPS ? direct[s->map][opcode]
                                           : blocks[map_blocks[s->map - DIRECT_MAPS][opcode >> 4]][opcode & 15];
     s->out->opcode_offset = (uint8_t)s->at++;
-    s->select[AXIS_FORM] = REGISTER_FORM;
     if (entry & ENTRY_MODRM) {
         if (s->at >= s->limit)
             return 0;
         s->out->modrm_offset = (uint8_t)s->at;
         s->modrm = s->code[s->at++];
-        s->select[AXIS_FORM] = s->modrm >= 0xc0;
-        s->select[AXIS_REG] = s->modrm >> 3 & 7;
-        s->select[AXIS_RM] = s->modrm & 7;
+        put(s, AXIS_FORM, s->modrm >= 0xc0);
+        put(s, AXIS_REG, s->modrm >> 3 & 7);
+        put(s, AXIS_RM, s->modrm & 7);
+    } else {
+        put(s, AXIS_FORM, REGISTER_FORM);
     }
     return entry;
 }
 
-static inline const struct class *find_class(struct state *s)
+/* EVEX.b with a register: rounding mode or suppressed exceptions. */
+INLINE bool is_rounding(const struct state *s)
+{
+    return s->out->vex == 4 && (s->evex & 0x10) && on(s, AXIS_FORM) == REGISTER_FORM;
+}
+
+INLINE const struct class *find_class(struct state *s)
 {
     unsigned entry = opcode_entry(s);
-    if (s->out->vex == 4 && s->select[AXIS_FORM] == REGISTER_FORM && (s->evex & 0x10))
-        s->select[AXIS_LENGTH] = 2; /* L'L is a rounding mode; the vector has its full length */
+    if (s->out->vex == 4) /* with rounding, L'L is the mode, and the vector has its full length */
+        put(s, AXIS_LENGTH, is_rounding(s) ? 2 : s->evex >> 5 & 3);
     while (entry & ENTRY_NODE)
-        entry = children[(entry & ENTRY_CHILD) + s->select[entry >> ENTRY_AXIS & (AXES - 1)]];
+        entry = children[(entry & ENTRY_CHILD) + on(s, entry >> ENTRY_AXIS & (AXES - 1))];
     entry &= ~(unsigned)ENTRY_MODRM;
     return entry ? &classes[entry] : 0;
 }
 
 /* Whether the fields of a VEX, XOP or EVEX prefix that choose no instruction are as they must be. */
-static bool vector_fields_allowed(const struct state *s, const struct class *class, unsigned rule)
+INLINE bool vector_fields_allowed(const struct state *s, const struct class *class, unsigned rule)
 {
-    bool memory_form = s->select[AXIS_FORM] == MEMORY_FORM;
+    bool memory_form = on(s, AXIS_FORM) == MEMORY_FORM;
     if (rule & RULE_VVVV_USED) {
         if ((rule & RULE_VVVV_BELOW_8) && s->wide && s->vvvv > 7)
             return false;
@@ -307,28 +327,27 @@ static bool vector_fields_allowed(const struct state *s, const struct class *cla
 }
 
 /* 16-bit near branches: AMD truncates the instruction pointer, Intel ignores the prefix. */
-static bool is_short_pointer_branch(const struct state *s, const struct class *class)
+INLINE bool is_short_pointer_branch(const struct state *s, const struct class *class)
 {
     unsigned flow = class->control & 15;
     bool near = flow >= FLOW_JUMP && flow <= FLOW_RETURN;
-    return near && !s->out->vex && s->operand_size && s->select[AXIS_OSZ] != SIZE_W;
+    return near && !s->out->vex && s->operand_size && on(s, AXIS_OSZ) != SIZE_W;
 }
 
 /* Whether the class is valid with these prefixes, this operand size, mode, form and vector length. */
-static bool valid_here(const struct state *s, const struct class *class)
+INLINE bool valid_here(const struct state *s, const struct class *class)
 {
-    unsigned needed = 1u << (VALID_FORM + s->select[AXIS_FORM]) | 1u << (VALID_PP + s->select[AXIS_PP])
-                      | 1u << (VALID_OSZ + s->select[AXIS_OSZ]) | 1u << (VALID_MODE + s->select[AXIS_MODE]);
-    bool rounding = s->out->vex == 4 && (s->evex & 0x10) && s->select[AXIS_FORM] == REGISTER_FORM;
-    if (!rounding) /* else L'L is the rounding mode */
-        needed |= 1u << (VALID_LENGTH + s->select[AXIS_LENGTH]);
+    unsigned needed = 1u << (VALID_FORM + on(s, AXIS_FORM)) | 1u << (VALID_PP + on(s, AXIS_PP))
+                      | 1u << (VALID_OSZ + on(s, AXIS_OSZ)) | 1u << (VALID_MODE + on(s, AXIS_MODE));
+    if (!is_rounding(s))
+        needed |= 1u << (VALID_LENGTH + on(s, AXIS_LENGTH));
     return (class->valid & needed) == needed;
 }
 
 /* Whether register extensions are ones that the class has registers for. */
-static bool extensions_allowed(const struct state *s, const struct class *class, unsigned rule)
+INLINE bool extensions_allowed(const struct state *s, const struct class *class, unsigned rule)
 {
-    bool in_register = s->select[AXIS_FORM] == REGISTER_FORM || (class->bits & CLASS_IGNORES_MOD);
+    bool in_register = on(s, AXIS_FORM) == REGISTER_FORM || (class->bits & CLASS_IGNORES_MOD);
     if ((rule & RULE_PLAIN_REG) && s->high_reg)
         return false;
     if ((rule & RULE_BELOW_16) && s->high_reg > 8)
@@ -337,11 +356,11 @@ static bool extensions_allowed(const struct state *s, const struct class *class,
 }
 
 /* Whether everything that was decoded so far is valid for the class. */
-static inline bool allowed(const struct state *s, const struct class *class)
+INLINE bool allowed(const struct state *s, const struct class *class)
 {
     if (class->valid != VALID_ANYWHERE && !valid_here(s, class))
         return false;
-    if (s->lock && !(s->select[AXIS_FORM] == MEMORY_FORM && (class->memory & CLASS_LOCKABLE)))
+    if (s->lock && !(on(s, AXIS_FORM) == MEMORY_FORM && (class->memory & CLASS_LOCKABLE)))
         return false;
     if (s->operand_size && is_short_pointer_branch(s, class))
         return false;
@@ -351,14 +370,14 @@ static inline bool allowed(const struct state *s, const struct class *class)
 
 /* Whether the vector registers of a gather, an AMX product or a complex multiplication are as distinct as they must
  * be (called when the index is known). */
-static bool distinct_registers(const struct state *s, const struct class *class)
+INLINE bool distinct_registers(const struct state *s, const struct class *class)
 {
     unsigned rule = rules[class->rule].bits;
     if (!(rule & RULE_UNIQUE))
         return true;
     unsigned reg = (s->modrm >> 3 & 7u) | s->high_reg, vvvv = s->wide ? s->vvvv : s->vvvv & 7u;
     unsigned other = s->out->index; /* the vector index; REG_NONE equals no register */
-    if (s->select[AXIS_FORM] == REGISTER_FORM)
+    if (on(s, AXIS_FORM) == REGISTER_FORM)
         other = (s->modrm & 7u) | s->high_base | (s->out->vex == 4 ? (unsigned)s->high_index << 1 : 0);
     else if ((class->memory & 7) != MEMORY_VECTOR)
         other = REG_NONE;
@@ -370,7 +389,7 @@ static bool distinct_registers(const struct state *s, const struct class *class)
 }
 
 /* Base, index and scale from a SIB byte; returns the base field (5 means: by mod), or -1 if the bytes end. */
-static int sib(struct state *s, bool vector)
+INLINE int sib(struct state *s, bool vector)
 {
     if (s->at >= s->limit)
         return -1;
@@ -388,7 +407,7 @@ static int sib(struct state *s, bool vector)
 }
 
 /* 16-bit addressing (67 in 32-bit mode). */
-static void address_16(struct state *s)
+INLINE void address_16(struct state *s)
 {
     static const uint8_t bases[8] = {3, 3, 5, 5, 6, 7, 5, 3};
     static const uint8_t indexes[8] = {6, 7, 6, 7, REG_NONE, REG_NONE, REG_NONE, REG_NONE};
@@ -400,7 +419,7 @@ static void address_16(struct state *s)
 }
 
 /* The addressing form behind a ModRM byte with mod != 3; false if the bytes end or a SIB byte is missing. */
-static bool address(struct state *s, const struct class *class)
+INLINE bool address(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
     unsigned mod = s->modrm >> 6;
@@ -425,7 +444,7 @@ static bool address(struct state *s, const struct class *class)
 }
 
 /* The displacement, whose size is known; false if the bytes end. */
-static inline bool displacement(struct state *s, const struct class *class)
+INLINE bool displacement(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
     if (!out->displacement_size)
@@ -441,10 +460,10 @@ static inline bool displacement(struct state *s, const struct class *class)
 }
 
 /* The memory operand: kind, access, size, address; false if the bytes end. */
-static inline bool memory_operand(struct state *s, const struct class *class)
+INLINE bool memory_operand(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
-    bool modrm_operand = s->select[AXIS_FORM] == MEMORY_FORM && !(class->bits & CLASS_IGNORES_MOD);
+    bool modrm_operand = on(s, AXIS_FORM) == MEMORY_FORM && !(class->bits & CLASS_IGNORES_MOD);
     if (!modrm_operand && !(rules[class->rule].bits & RULE_MEMORY_IN_REGISTER_FORM))
         return true; /* also: the register form of a class that has a memory form */
     out->memory = class->memory & 7;
@@ -463,13 +482,13 @@ static inline bool memory_operand(struct state *s, const struct class *class)
 }
 
 /* All immediates; false if the bytes end. */
-static inline bool immediate(struct state *s, const struct class *class)
+INLINE bool immediate(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
     unsigned kind = immediates[class->immediate].kind;
-    if (kind == IMMEDIATE_NONE || kind == IMMEDIATE_OFFSET)
-        return true;
     unsigned size = size_at(s, immediates[class->immediate].size), at = s->at;
+    if (!size)
+        return true;
     if (at + size > s->limit)
         return false;
     out->immediate_offset = (uint8_t)at;
@@ -485,25 +504,25 @@ static inline bool immediate(struct state *s, const struct class *class)
 }
 
 /* Number of a byte register: without REX, 4..7 are ah, ch, dh, bh. */
-static inline unsigned byte_register(const struct state *s, unsigned number)
+INLINE unsigned byte_register(const struct state *s, unsigned number)
 {
     return s->out->rex || number < 4 ? number : number - 4;
 }
 
 /* Whether an instruction that writes rsp explicitly moves it by a constant: add/sub/and/inc/dec of all its bits with
  * at most an immediate, or lea from rsp alone. */
-static bool adjusts_stack(const struct state *s, const struct class *class)
+INLINE bool adjusts_stack(const struct state *s, const struct class *class)
 {
     const struct instruction *out = s->out;
     if (!(class->bits & CLASS_ADJUSTING) || (class->bits & CLASS_BYTE_RM))
         return false;
-    if (s->select[AXIS_OSZ] != (s->wide ? SIZE_W : SIZE_DEFAULT))
+    if (on(s, AXIS_OSZ) != (s->wide ? SIZE_W : SIZE_DEFAULT))
         return false;
     return out->memory == MEMORY_NONE || (out->base == RSP && out->index == REG_NONE && !out->address_size_override);
 }
 
 /* The stack effect of an instruction that writes rsp, as an operand or implicitly. */
-static void stack_pointer_written(struct state *s, const struct class *class, bool operand)
+INLINE void stack_pointer_written(struct state *s, const struct class *class, bool operand)
 {
     struct instruction *out = s->out;
     if (out->stack != STACK_NONE)
@@ -514,11 +533,16 @@ static void stack_pointer_written(struct state *s, const struct class *class, bo
         out->stack = STACK_LOADED;
 }
 
-/* General registers read and written; the stack effect if rsp is written as an operand. */
-static inline void registers(struct state *s, const struct class *class)
+/* A role (enum access) of register number 0: bit 0 if read, bit 16 if written. */
+INLINE uint32_t role_bits(unsigned role)
+{
+    return (role & 1u) | (role & 2u) << 15;
+}
+
+/* General registers read and written; the stack effect if rsp is written. */
+INLINE void registers(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
-    unsigned reads = implicit_sets[class->implicit].reads, writes = implicit_sets[class->implicit].writes;
     unsigned field = out->modrm_offset ? s->modrm : s->code[out->opcode_offset];
     unsigned reg = (field >> 3 & 7) | (s->high_reg & 8), rm = (field & 7) | s->high_base;
     if (class->bits & CLASS_BYTE_REG)
@@ -526,31 +550,28 @@ static inline void registers(struct state *s, const struct class *class)
     if (class->bits & CLASS_BYTE_RM)
         rm = byte_register(s, rm);
     /* rm and register in opcode exclude each other; in the memory form neither is an operand. */
-    unsigned in_register = s->select[AXIS_FORM] | (class->bits & CLASS_IGNORES_MOD);
+    unsigned in_register = on(s, AXIS_FORM) | (class->bits & CLASS_IGNORES_MOD);
     unsigned roles = class->roles, rm_role = in_register ? roles >> 2 | roles >> 4 : 0;
-    unsigned vvvv = s->vvvv & (s->wide ? 15u : 7u);
-    reads |= (roles & 1u) << reg | (rm_role & 1u) << rm | (roles >> 6 & 1u) << vvvv;
-    unsigned operands = (roles >> 1 & 1u) << reg | (rm_role >> 1 & 1u) << rm | (roles >> 7 & 1u) << vvvv;
-    reads |= 1u << (out->base & 31); /* REG_NONE: a bit that is cut off */
+    uint32_t operands = role_bits(roles) << reg | role_bits(rm_role) << rm;
+    if (roles >> 6)
+        operands |= role_bits(roles >> 6) << (s->vvvv & (s->wide ? 15 : 7));
+    uint32_t address = 1u << (out->base & 31); /* REG_NONE: a bit that is cut off */
     if (out->memory != MEMORY_VECTOR)
-        reads |= 1u << (out->index & 31);
-    if (out->repeat) {
-        reads |= 1u << RCX;
-        writes |= 1u << RCX;
-    }
-    out->reads = (uint16_t)reads;
-    out->writes = (uint16_t)(writes | operands);
+        address |= 1u << (out->index & 31);
+    uint32_t repeated = out->repeat ? 1u << RCX : 0;
+    out->reads = (uint16_t)(implicit_sets[class->implicit].reads | operands | address | repeated);
+    out->writes = (uint16_t)(implicit_sets[class->implicit].writes | operands >> 16 | repeated);
     if (out->writes >> RSP & 1)
-        stack_pointer_written(s, class, operands >> RSP & 1);
+        stack_pointer_written(s, class, operands >> (16 + RSP) & 1);
 }
 
-static inline void flags(struct state *s, const struct class *class)
+INLINE void flags(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
     out->flags_read = flag_sets[class->flags].read;
     out->flags_written = flag_sets[class->flags].written;
     if (class->bits & CLASS_SHIFT_COUNT) {
-        bool quad = s->select[AXIS_OSZ] == SIZE_W && !(class->bits & CLASS_BYTE_RM);
+        bool quad = on(s, AXIS_OSZ) == SIZE_W && !(class->bits & CLASS_BYTE_RM);
         if (!(out->immediate & (quad ? 0x3f : 0x1f)))
             out->flags_written = 0;
     }
@@ -559,7 +580,7 @@ static inline void flags(struct state *s, const struct class *class)
 }
 
 /* int 0x80: the kernel sees all registers, answers in rax, and keeps the flags. */
-static void system_call(struct state *s)
+INLINE void system_call(struct state *s)
 {
     s->out->flow = FLOW_SYSCALL;
     s->out->flags_read = FLAGS_ARITHMETIC | FLAG_DF;
@@ -568,7 +589,7 @@ static void system_call(struct state *s)
 }
 
 /* How control continues. */
-static inline void control(struct state *s, const struct class *class, uint64_t address)
+INLINE void control(struct state *s, const struct class *class, uint64_t address)
 {
     struct instruction *out = s->out;
     if (out->flow == FLOW_NEXT)
@@ -590,14 +611,14 @@ bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned 
     struct state s = {.code = code, .out = out, .available = available, .wide = bits == 64};
     s.limit = available < LONGEST ? available : LONGEST;
     s.map = s.wide ? MAP_ONE_BYTE_64 : MAP_ONE_BYTE_32;
-    s.select[AXIS_MODE] = !s.wide;
+    put(&s, AXIS_MODE, !s.wide);
     *out = (struct instruction){.base = REG_NONE, .index = REG_NONE, .scale = 1};
     if (!prefixes(&s))
         return false;
     uint8_t byte = code[s.at];
     if (starts_vector_prefix(&s, byte) ? !vector_prefix(&s, byte) : !legacy_map(&s, byte))
         return false;
-    s.column = (uint8_t)(s.select[AXIS_OSZ] + 3 * s.select[AXIS_MODE]);
+    s.column = (uint8_t)(on(&s, AXIS_OSZ) + 3 * on(&s, AXIS_MODE));
     const struct class *class = find_class(&s);
     if (!class || !allowed(&s, class) || !memory_operand(&s, class) || !immediate(&s, class))
         return false;
