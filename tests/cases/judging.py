@@ -210,11 +210,11 @@ class Judge:
         manifest = self.tool.patch(self.case.target, out, "--fault", self.report, *options)
         return Hardened(out, frozenset(region_addresses(manifest)), tuple(options), time.monotonic() - begin)
 
-    def survives(self, hardened: Hardened) -> tuple[bool, bool | None]:
+    def survives(self, hardened: Hardened, limit: float | None = None) -> tuple[bool, bool | None]:
         """Run the bad input once: (ended by itself with a recovery of a listed region, what must happen after did)."""
         case, cwd = self.case, self._fresh()
         events = cwd.parent / "events.jsonl"
-        outcome = run_line(case.crash_line, cwd, case.limit * 3, hardened=hardened, target=case.target,
+        outcome = run_line(case.crash_line, cwd, limit or case.limit * 3, hardened=hardened, target=case.target,
                            environment={"STEMRW_EVENTS": str(events)})  # fmt: skip
         recovered = recoveries(events)
         listed = all(int(event["region"], 0) in hardened.regions and int(event["pc"], 0) > 0 for event in recovered)
