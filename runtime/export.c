@@ -177,6 +177,7 @@ void export_assembly(void) {
     FIELD(context, rescue_mxcsr);
     FIELD(context, rescue_x87);
     FIELD(context, rescue_double);
+    FIELD(context, rescue_is_double);
     FIELD(context, registers);
 
     STRUCT(mark);
@@ -188,6 +189,14 @@ void export_assembly(void) {
     FIELD(mark, r13);
     FIELD(mark, r14);
     FIELD(mark, r15);
+    FIELD(mark, rcx);
+    FIELD(mark, rdx);
+    FIELD(mark, rsi);
+    FIELD(mark, rdi);
+    FIELD(mark, r8);
+    FIELD(mark, r9);
+    FIELD(mark, r10);
+    FIELD(mark, r11);
     FIELD(mark, log);
     FIELD(mark, patch);
     FIELD(mark, patch_state);

@@ -121,6 +121,7 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
     context->fault_class = classify(signal, info, at);
     context->fault_pc = cache_source_of(pc);
     context->fault_address = signal == OS_SIGSEGV || signal == OS_SIGBUS ? info->address : context->fault_pc;
+    context->fault_rdx = at->rdx;
     at->eflags &= ~(uint64_t)TRAP_FLAG_BITS;
     at->rip = (uint64_t)&rescue_entry;
 }

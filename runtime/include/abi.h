@@ -54,7 +54,7 @@ enum patch_kind {
 };
 
 enum return_kind {
-    RETURN_INTEGER = 1, /* return_value in rax; rdx = 0 */
+    RETURN_INTEGER = 1, /* return_value in rax; rdx = 0 if the function had written it */
     RETURN_DOUBLE = 2,  /* return_value is the bit pattern for xmm0 (float: low 32 bits); rax too */
     RETURN_VOID = 3,    /* rax = 0 */
 };

@@ -56,6 +56,8 @@ struct mark {
     uint64_t rsp; /* where the return address lies */
     uint64_t return_address;
     uint64_t rbx, rbp, r12, r13, r14, r15;
+    uint64_t rcx, rdx, rsi, rdi, r8, r9, r10,
+        r11;      /* not dead at a call: callers know what a local callee leaves alone */
     uint64_t log; /* position in the log */
     const struct patch *patch;
     uint32_t mxcsr;
@@ -65,7 +67,7 @@ struct mark {
     uint64_t effects_irreversible; /* context.irreversible at entry */
     uint64_t reserved[3];
 };
-enum { MARK_BYTES = 128, MARK_SLOTS = 1 << 17 };
+enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
 
 struct registers { /* in encoding order; the program's, while C runs */
@@ -94,6 +96,8 @@ struct context {
     uint16_t rescue_x87;
     uint16_t padding;
     uint64_t rescue_double;
+    uint32_t rescue_is_double;
+    uint32_t padding_rescue;
     uint64_t run_service; /* stub addresses, reached as jmp gs:[…] from anywhere in the cache */
     uint64_t leave;
     uint64_t miss;
@@ -119,6 +123,7 @@ struct context {
     uint32_t padding_generation;
     uint64_t fault_pc;
     uint64_t fault_address;
+    uint64_t fault_rdx;
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");

@@ -17,11 +17,20 @@ static struct mark *choose(const struct context *context) {
     return mark;
 }
 
+/* All registers as at entry, the result aside.  A register that the function does not write may be live in its caller
+ * (gcc's -fipa-ra), whatever the convention says; for the same reason xmm0 changes for a double only, and rdx, which
+ * may be the second half of a result, becomes 0 only where the function has written it. */
 static void restore_registers(struct context *context, const struct mark *mark) {
     uint64_t *general = context->registers.general;
-    for (unsigned i = 0; i < 16; i++)
-        general[i] = 0;
     general[RAX] = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value;
+    general[RCX] = mark->rcx;
+    general[RDX] = context->fault_rdx == mark->rdx ? mark->rdx : 0;
+    general[RSI] = mark->rsi;
+    general[RDI] = mark->rdi;
+    general[R8] = mark->r8;
+    general[R9] = mark->r9;
+    general[R10] = mark->r10;
+    general[R11] = mark->r11;
     general[RBX] = mark->rbx;
     general[RBP] = mark->rbp;
     general[R12] = mark->r12;
@@ -32,7 +41,8 @@ static void restore_registers(struct context *context, const struct mark *mark) 
     context->registers.flags = 0x202;
     context->rescue_mxcsr = mark->mxcsr;
     context->rescue_x87 = mark->x87_control;
-    context->rescue_double = mark->patch->return_kind == RETURN_DOUBLE ? mark->patch->return_value : 0;
+    context->rescue_is_double = mark->patch->return_kind == RETURN_DOUBLE;
+    context->rescue_double = mark->patch->return_value;
 }
 
 void rescue(struct context *context) {
@@ -52,6 +62,7 @@ bool raise_fault(struct context *context, enum fault_class fault_class, uintptr_
     context->fault_class = fault_class;
     context->fault_pc = pc;
     context->fault_address = address;
+    context->fault_rdx = context->registers.general[RDX];
     rescue(context);
     return true;
 }

@@ -53,7 +53,8 @@
 9:
 .endm
 
-/* Checkpoint.  In: r11 struct patch, rax its struct patch_state, rsp + \below is where the return address lies.
+/* Checkpoint.  In: r11 struct patch, rax its struct patch_state, rsp + \below is where the return address lies, spill[1]
+ * and spill[3] the program's rcx and r11.
  * Out: a new innermost mark.  Clobbers rax, rcx, flags.  Jumps to \full when there is no room for it. */
 .macro push_mark below, full
     mov rcx, CTX(mark)
@@ -73,6 +74,16 @@
     mov MARK(rcx, r13), r13
     mov MARK(rcx, r14), r14
     mov MARK(rcx, r15), r15
+    mov MARK(rcx, rdx), rdx
+    mov MARK(rcx, rsi), rsi
+    mov MARK(rcx, rdi), rdi
+    mov MARK(rcx, r8), r8
+    mov MARK(rcx, r9), r9
+    mov MARK(rcx, r10), r10
+    mov rax, gs:[OFFSET_context_spill + 8]
+    mov MARK(rcx, rcx), rax
+    mov rax, gs:[OFFSET_context_spill + 24]
+    mov MARK(rcx, r11), rax
     mov rax, CTX(log)
     mov MARK(rcx, log), rax
     mov MARK(rcx, patch), r11
@@ -114,7 +125,11 @@ gate_region:
     mov eax, fs:[GLIBC_MULTIPLE_THREADS]
     cmp rax, CTX(threads)
     jne 1f
-2:  load_patch_state
+2:  mov rax, [rsp + 8]
+    mov gs:[OFFSET_context_spill + 8], rax
+    mov rax, [rsp + 24]
+    mov gs:[OFFSET_context_spill + 24], rax
+    load_patch_state
     push_mark 160, native /* full: cannot be, at depth 0 */
     jc 4f
 3:  mov rax, MARK(rcx, patch_state)
@@ -390,6 +405,8 @@ rescue_entry:
     fninit
     fldcw CTX(rescue_x87)
     ldmxcsr CTX(rescue_mxcsr)
+    cmp dword ptr CTX(rescue_is_double), 0
+    je .Lresume
     movq xmm0, CTX(rescue_double)
     jmp .Lresume
 
