@@ -62,6 +62,8 @@ static void add_target(struct builder *builder, uintptr_t start) {
 
 /* What the translator does not carry, though the decoder knows it. */
 static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
+    if (decoded->flow == FLOW_TRAP) /* raises its signal wherever it stands */
+        return REASON_NONE;
     if (decoded->segment == 0x65)
         return REASON_FOREIGN_GS;
     if (decoded->bnd_or_other || decoded->flow == FLOW_FAR || decoded->memory == MEMORY_OTHER)

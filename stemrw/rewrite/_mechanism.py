@@ -139,8 +139,9 @@ def _relr(elf: Elf) -> set[int]:
 
 def uses_glibc(elf: Elf) -> bool:
     """Whether the threads that run this file's code have glibc's thread control block."""
-    if elf.dynamic:
-        return any(elf.dynamic_string(index) in _GLIBC for index in [*elf.dynamic.get(DT_NEEDED, []), *_soname(elf)])
+    needed = [*elf.dynamic.get(DT_NEEDED, []), *_soname(elf)]
+    if needed:
+        return any(elf.dynamic_string(index) in _GLIBC for index in needed)
     return b"GNU C Library" in elf.data or b"GLIBC_TUNABLES" in elf.data
 
 
