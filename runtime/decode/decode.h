@@ -34,8 +34,8 @@ enum memory_kind {
     MEMORY_STRING,      /* rsi and/or rdi with direction flag, maybe repeated: movs stos lods scas cmps ins outs */
     MEMORY_MASKED,      /* [rdi] (or address-sized) masked: maskmovq, maskmovdqu */
     MEMORY_VECTOR,      /* vector index: gather, scatter */
-    MEMORY_OTHER,       /* something else the translator must not guess at: AMX tiles, enter's frame chain, xlat, monitor,
-                           clzero, movdir64b, enqcmd, PadLock */
+    MEMORY_OTHER,       /* something else the translator must not guess at: AMX tiles, enter's frame chain, xlat,
+                           monitor, clzero, movdir64b, enqcmd, PadLock */
 };
 
 enum access {
@@ -95,16 +95,16 @@ struct instruction {
     uint8_t scale;               /* 1, 2, 4, 8; 1 without index */
     bool rip_relative;           /* displacement counts from the end of the instruction */
     bool bit_offset;             /* bt/bts/btr/btc m, reg: the address is displaced by the bit offset in reg */
-    uint16_t operand_bytes;      /* size of the memory operand (one element for strings, gather and scatter; full register
-                                    width for masked vector operands); xsave family: 0xffff (ask CPUID) */
-    int32_t displacement;        /* sign extended, EVEX disp8*N applied; 16-bit addressing: modulo 2^16; moffs 64: the low
-                                    half, see displacement_offset */
+    uint16_t operand_bytes;      /* size of the memory operand (one element for strings, gather and scatter; full
+                                    register width for masked vector operands); xsave family: 0xffff (ask CPUID) */
+    int32_t displacement;        /* sign extended, EVEX disp8*N applied; 16-bit addressing: modulo 2^16; moffs 64: the
+                                    low half, see displacement_offset */
     int64_t immediate;           /* first immediate: sign extended, but for those of one byte that the instruction does
                                     not extend itself (counts, selectors, in/out ports, int) and of ret and enter */
     uint64_t target;             /* for direct flow: the target address */
     uint16_t reads;              /* general registers read, bit per register; address registers included */
-    uint16_t writes;             /* general registers written, wholly or partly, or maybe (cmov, cmpxchg): never "the old
-                                    value is dead" */
+    uint16_t writes;             /* general registers written, wholly or partly, or maybe (cmov, cmpxchg): never "the
+                                    old value is dead" */
     uint8_t flags_read;          /* enum flag_bits, maybe read counts */
     uint8_t flags_written;       /* written or left undefined for certain (conditionally written flags do not count) */
     bool bnd_or_other;           /* an instruction class the translator passes on to native: MPX, fs/gs base, segment
@@ -113,8 +113,8 @@ struct instruction {
 
 /* Decode the instruction at `code`, of which `available` bytes may be read, as found at `address` (for targets).
  * `bits` is 64 or 32.  Returns true and fills *out, or false (and *out is undefined): invalid, or longer than available
- * or than 15 bytes, or not decoded on purpose: 3DNow!, APX, and near branches with 16-bit operand size (66 without REX.W),
- * which AMD and Intel execute differently. */
+ * or than 15 bytes, or not decoded on purpose: 3DNow!, APX, and near branches with 16-bit operand size (66 without
+ * REX.W), which AMD and Intel execute differently. */
 bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned bits, struct instruction *out);
 
 #endif

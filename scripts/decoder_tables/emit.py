@@ -1,8 +1,8 @@
 """Classes and trees as pointer-free C tables.
 
 An *entry* (16 bits) is 0: invalid · without bit 15: a class · else a node: axis << 11 | first child in `children`.
-Bit 14 of an opcode's entry says that a ModRM byte follows.  The three busiest maps are arrays of 256 entries; each other
-map is 16 block numbers, a block is 16 entries, and equal blocks are shared.
+Bit 14 of an opcode's entry says that a ModRM byte follows.  The three busiest maps are arrays of 256 entries; each
+other map is 16 block numbers, a block is 16 entries, and equal blocks are shared.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .encodings import Map
-from .fold import AXES, MASKED_AXES, WIDTHS, Class, Function, Node, Tree, unify
+from .fold import AXES, MASKED_AXES, WIDTHS, Class, Function, Tree, unify
 from .observe import IMMEDIATES, RULES_OF_ALL, RULES_OF_VECTORS
 
 NODE = 0x8000
@@ -175,7 +175,8 @@ def render(tables: Tables, version: str) -> str:
         "",
         "/* clang-format off */",
         "enum {",
-        f"    ENTRY_NODE = {NODE:#x}, ENTRY_MODRM = {MODRM:#x}, ENTRY_AXIS = {AXIS_SHIFT}, ENTRY_CHILD = {CHILD_LIMIT - 1:#x},",
+        f"    ENTRY_NODE = {NODE:#x}, ENTRY_MODRM = {MODRM:#x},",
+        f"    ENTRY_AXIS = {AXIS_SHIFT}, ENTRY_CHILD = {CHILD_LIMIT - 1:#x},",
         f"    DIRECT_MAPS = {DIRECT_MAPS},",
         *(f"    MAP_{table.name} = {int(table)}," for table in Map),
         *(f"    AXIS_{axis.upper()} = {i}," for i, axis in enumerate(AXES)),

@@ -53,7 +53,7 @@ class Class:
         exact = _unify_maps(self.exact, other.exact)
         if exact is None:
             return False
-        if not set(self.by_size) == set(other.by_size) or not set(self.by_length) == set(other.by_length):
+        if set(self.by_size) != set(other.by_size) or set(self.by_length) != set(other.by_length):
             return False
         sizes = {name: unify(self.by_size[name], other.by_size[name]) for name in self.by_size}
         lengths = {name: unify(self.by_length[name], other.by_length[name]) for name in self.by_length}

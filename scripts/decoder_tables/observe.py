@@ -1,5 +1,8 @@
 """What iced-x86 says about one point of the encoding space, reduced to what the runtime's decoder reports.
 
+MPX is off, as in iced-x86's default: Linux and the processors dropped it, and its instructions are no-ops now.  They
+are still marked as what the translator passes on, for the old machines that have it.
+
 The few places where iced-x86's answer is not what the translator needs (its flags of a shift by a count that may be
 zero, memory that it does not model) are the named sets at the top of this file.
 """
@@ -43,11 +46,12 @@ SHIFTS = {"ROL", "ROR", "SHL", "SHR", "SAL", "SAR", "SHLD", "SHRD"}
 ROTATES_THROUGH_CARRY = {"RCL", "RCR"}
 ADJUSTING = {"ADD", "SUB", "AND", "INC", "DEC", "LEA"}
 OTHER_FEATURES = {
-    "FSGSBASE", "VMX", "SVM", "SGX1", "SGX2", "SMX", "UINTR", "MPX", "ENQCMD", "TDX", "SEV_ES", "SEV_SNP", "LWP",
+    "FSGSBASE", "VMX", "SVM", "SGX1", "SGX2", "SMX", "UINTR", "ENQCMD", "TDX", "SEV_ES", "SEV_SNP", "LWP",
     "PADLOCK_ACE", "PADLOCK_PHE", "PADLOCK_PMM", "PADLOCK_RNG", "PADLOCK_GMI", "PADLOCK_UNDOC", "CENTAUR_AIS", "FRED",
     "MONITOR", "MONITORX", "INTEL286",
 }  # fmt: skip
 ORDINARY_OF_INTEL286 = {"LAR", "LSL", "VERR", "VERW"}
+MPX_OPCODES = (0x1A, 0x1B)
 OTHER_MNEMONICS = {
     "WRPKRU", "CLI", "STI", "INCSSPD", "INCSSPQ", "SAVEPREVSSP", "RSTORSSP", "WRSSD", "WRSSQ", "CLRSSBSY", "SETSSBSY",
     "VMCALL", "VMMCALL", "VMGEXIT", "RSM", "RDPMC", "SLDT", "STR", "SMSW", "SGDT", "SIDT", "LGDT", "LIDT",
@@ -263,6 +267,7 @@ class _Reading:
             or "SEG_REG" in self.kinds
             or bool({"ES", "CS", "SS", "DS", "FS", "GS"} & set(self.kinds))
             or self._loads_segment()
+            or (self.point.map == Map.TWO_BYTE and self.point.opcode in MPX_OPCODES)
         )
         flow = self._flow(control)
         self.set(flow=FLOWS.index(flow), other=other)
@@ -357,7 +362,7 @@ class _Reading:
         memory = "OPERAND"
         if name.startswith("MEM_VSIB"):
             memory = "VECTOR"
-        elif name in ("SIBMEM", "MEM_MIB", "SEG_RBX_AL") or self.mnemonic in OTHER_MEMORY:
+        elif name in ("SIBMEM", "SEG_RBX_AL") or self.mnemonic in OTHER_MEMORY:
             memory = "OTHER"
         self.set(
             memory=MEMORIES.index(memory),
@@ -372,7 +377,7 @@ class _Reading:
     def _memory_size(self, access: int = 1) -> None:
         size = MemorySizeInfo(self.instruction.memory_size).size
         if size == 0 and access:
-            size = 0xFFFF  # xsave family, AMX tiles, MPX tables
+            size = 0xFFFF  # xsave family, AMX tiles
         self.observation.by_either["size"] = size
 
     def _registers(self) -> None:
@@ -402,7 +407,7 @@ class _Reading:
             return "opcode_register"
         if kind.endswith("_VVVV"):
             return "vvvv"
-        return "rm" if kind.endswith(("_RM", "_OR_MEM", "_OR_MEM_MPX")) else "reg"
+        return "rm" if kind.endswith(("_RM", "_OR_MEM")) else "reg"
 
     def _implicit(self) -> tuple[int, int]:
         """Registers that are used whatever the fields of the encoding say: common to variants of every field."""

@@ -5,10 +5,9 @@ Each has a reason that is checked, not only stated: see `explain`.
 
 from __future__ import annotations
 
-from iced_x86 import Decoder, DecoderOptions, EncodingKind, Instruction, OpCodeInfo
-
 from decoder.expectation import FLOW, MNEMONICS
 from decoder.native import Record
+from iced_x86 import Decoder, DecoderOptions, EncodingKind, Instruction, OpCodeInfo
 
 _LEGACY_PREFIXES = frozenset({0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3})
 

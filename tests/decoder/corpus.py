@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 STRIDE = 16
+SYSTEM_OPCODES = (b"\x0f\x00", b"\x0f\x01", b"\x0f\xae", b"\x0f\xc7")
 PREFIXES = (b"", b"", b"\x66", b"\xf3", b"\xf2", b"\x67", b"\xf0", b"\x2e\x64", b"\x66\xf3", b"\x65\x67")
 
 
@@ -44,7 +45,7 @@ def random_strings(seed: int, count: int, bits: int) -> dict[str, bytes]:
         "one-byte": lambda choice: _prefixes(choice, bits),
         "two-byte": lambda choice: _prefixes(choice, bits) + b"\x0f",
         "three-byte": lambda choice: _prefixes(choice, bits) + b"\x0f" + choice.choice((b"\x38", b"\x3a")),
-        "system": lambda choice: _prefixes(choice, bits) + choice.choice((b"\x0f\x00", b"\x0f\x01", b"\x0f\xae", b"\x0f\xc7")),
+        "system": lambda choice: _prefixes(choice, bits) + choice.choice(SYSTEM_OPCODES),
         "vex": lambda choice: _vex(choice, bits),
         "evex": lambda choice: _evex(choice, bits),
         "gather": lambda choice: _gather(choice, bits),

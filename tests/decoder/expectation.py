@@ -11,6 +11,7 @@ that decode.h promises to refuse).
 from __future__ import annotations
 
 import iced_x86
+from decoder.native import Record, enumerators
 from iced_x86 import (
     Code,
     CpuidFeature,
@@ -27,8 +28,6 @@ from iced_x86 import (
     Register,
     RflagsBits,
 )
-
-from decoder.native import Record, enumerators
 
 FLOW, STACK, MEMORY = enumerators("flow"), enumerators("stack_effect"), enumerators("memory_kind")
 NONE = 0xFF
@@ -205,7 +204,7 @@ class Expectation:
     def memory_operand(self, i: int) -> dict[str, int]:
         instruction, form = self.instruction, self.forms[i]
         kind = "MEMORY_VECTOR" if "VSIB" in form else "MEMORY_OPERAND"
-        if form in ("SIBMEM", "MEM_MIB", "SEG_RBX_AL") or self.mnemonic in ("MOVDIR64B", "ENQCMD", "ENQCMDS"):
+        if form in ("SIBMEM", "SEG_RBX_AL") or self.mnemonic in ("MOVDIR64B", "ENQCMD", "ENQCMDS"):
             kind = "MEMORY_OTHER"
         size = MemorySizeInfo(instruction.memory_size).size
         fields = {"memory": MEMORY[kind], "access": self.access[i]}
@@ -291,14 +290,16 @@ class Expectation:
         if OpKind.MEMORY in self.kinds and self.access[self.kinds.index(OpKind.MEMORY)] == 0:
             # iced-x86 counts no address registers for nop, ud0 and ud1; decode.h counts them always.
             for register in (self.instruction.memory_base, self.instruction.memory_index):
-                reads |= 1 << GENERAL[register] if GENERAL.get(register) is not None else 0
+                reads |= _bit(register)
         if self.mnemonic in ("XOR", "SUB", "SBB", "CMP") and self.same_register():
             # iced-x86 knows that the result does not depend on the register; the decoder does not look.
-            reads |= 1 << GENERAL[self.instruction.op_register(0)]
+            reads |= _bit(self.instruction.op_register(0))
         return {"reads": reads, "writes": writes}
 
     def same_register(self) -> bool:
-        return self.kinds[:2] == [OpKind.REGISTER] * 2 and self.instruction.op_register(0) == self.instruction.op_register(1)
+        if self.kinds[:2] != [OpKind.REGISTER] * 2:
+            return False
+        return self.instruction.op_register(0) == self.instruction.op_register(1)
 
     def flags(self) -> dict[str, int]:
         written = _flags(self.instruction.rflags_modified)
@@ -311,6 +312,12 @@ class Expectation:
         if self.mnemonic in ("RCL", "RCR"):
             reads |= 1  # iced-x86 counts no read if the immediate count is 0 after masking
         return {"flags_read": reads, "flags_written": written}
+
+
+def _bit(register: int) -> int:
+    """Of the general register that contains `register`; 0 if none does."""
+    number = GENERAL.get(register)
+    return 0 if number is None else 1 << number
 
 
 def _signed(value: int, bits: int) -> int:

@@ -39,7 +39,7 @@ class Record(NamedTuple):
     memory: int
     access: int
     base: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     scale: int
     rip_relative: bool
     bit_offset: bool
@@ -72,31 +72,73 @@ def enumerators(name: str) -> dict[str, int]:
     return values
 
 
+class _Counts(ctypes.Structure):
+    """struct census of driver.c."""
+
+    _fields_ = (("instructions", ctypes.c_uint64), ("invalid", ctypes.c_uint64), ("distinct", ctypes.c_uint64))
+
+
+class Census:
+    """Every instruction met so far, up to displacement and immediate, each reported once; in one mode."""
+
+    TABLE_BITS = 24
+    CHUNK = 1 << 16
+
+    def __init__(self, native: NativeDecoder, bits: int) -> None:
+        self._native, self._bits = native, bits
+        self._table = ctypes.create_string_buffer(8 << self.TABLE_BITS)
+        self._offsets = (ctypes.c_uint32 * self.CHUNK)()
+        self._counts = _Counts()
+
+    @property
+    def instructions(self) -> int:
+        return int(self._counts.instructions)
+
+    @property
+    def invalid(self) -> int:
+        """Bytes at which nothing decoded."""
+        return int(self._counts.invalid)
+
+    def new_in(self, code: bytes) -> Iterator[int]:
+        """Offsets in `code` of instructions that have not been met before, by linear sweep."""
+        at = 0
+        while at < len(code):
+            at = self._native.library.take_census(
+                code, len(code), at, self._bits, self._table, self.TABLE_BITS, self._offsets, self.CHUNK, self._counts
+            )
+            yield from self._offsets[: self._counts.distinct]
+
+
 class NativeDecoder:
     """decode() and its batches, loaded from a shared library that `build` made."""
 
     def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
-        self._library.record_size.restype = ctypes.c_size_t
-        self._library.sweep.restype = ctypes.c_size_t
-        self._library.sweep.argtypes = [
+        self.library = ctypes.CDLL(str(library))
+        self.library.record_size.restype = ctypes.c_size_t
+        self.library.sweep.restype = ctypes.c_size_t
+        self.library.sweep.argtypes = [
             ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t,
         ]  # fmt: skip
-        self._library.decode_each.argtypes = [
+        self.library.decode_each.argtypes = [
             ctypes.c_void_p, ctypes.c_uint, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p,
         ]  # fmt: skip
-        self._library.count_instructions.restype = ctypes.c_size_t
-        self._library.count_instructions.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint]
-        self._library.decode.restype = ctypes.c_bool
-        self._library.decode.argtypes = [
+        self.library.count_instructions.restype = ctypes.c_size_t
+        self.library.count_instructions.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint]
+        self.library.take_census.restype = ctypes.c_size_t
+        self.library.take_census.argtypes = [
+            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p, ctypes.c_uint,
+            ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(_Counts),
+        ]  # fmt: skip
+        self.library.decode.restype = ctypes.c_bool
+        self.library.decode.argtypes = [
             ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p,
         ]  # fmt: skip
-        assert self._library.record_size() == LAYOUT.size, "Record does not match struct instruction"
+        assert self.library.record_size() == LAYOUT.size, "Record does not match struct instruction"
 
     def at(self, pointer: int, available: int, address: int = 0x1000, bits: int = 64) -> Record | None:
         """One instruction at a raw pointer of this process."""
         out = ctypes.create_string_buffer(LAYOUT.size)
-        if not self._library.decode(pointer, available, address, bits, out):
+        if not self.library.decode(pointer, available, address, bits, out):
             return None
         return Record(*LAYOUT.unpack(out.raw))
 
@@ -108,18 +150,18 @@ class NativeDecoder:
         """Linear sweep; a Record of length 0 for a byte at which nothing decodes."""
         capacity = min(limit or len(code), len(code))
         out = ctypes.create_string_buffer(capacity * LAYOUT.size)
-        count = self._library.sweep(code, len(code), address, bits, out, capacity)
+        count = self.library.sweep(code, len(code), address, bits, out, capacity)
         return (Record(*fields) for fields in LAYOUT.iter_unpack(memoryview(out)[: count * LAYOUT.size]))
 
     def count(self, code: bytes, bits: int = 64) -> int:
         """Number of instructions of a linear sweep (no records: for timing)."""
-        return int(self._library.count_instructions(code, len(code), bits))
+        return int(self.library.count_instructions(code, len(code), bits))
 
     def each(self, codes: bytes, stride: int, bits: int = 64) -> Iterator[Record]:
         """Strings of `stride` bytes, each decoded on its own at 0x1000 + its offset."""
         count = len(codes) // stride
         out = ctypes.create_string_buffer(count * LAYOUT.size)
-        self._library.decode_each(codes, stride, count, bits, out)
+        self.library.decode_each(codes, stride, count, bits, out)
         return (Record(*fields) for fields in LAYOUT.iter_unpack(memoryview(out)[: count * LAYOUT.size]))
 
 

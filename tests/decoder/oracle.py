@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from iced_x86 import Decoder, Instruction, InstructionInfoFactory
-
 from decoder.allowed import explain
 from decoder.corpus import STRIDE
-from decoder.expectation import MNEMONICS, Expectation, compare
+from decoder.expectation import MNEMONICS, OPERANDS, Expectation, compare
 from decoder.native import NativeDecoder, Record
+from iced_x86 import Decoder, Instruction, InstructionInfoFactory, OpCodeInfo
 
 LONGEST = 15
+
+
+def misplaced(code: bytes, instruction: Instruction, record: Record) -> str | None:
+    """What is wrong with where the parts lie, judged by the bytes: opcode, ModRM, REX, displacement, immediate."""
+    info = OpCodeInfo(instruction.code)
+    opcode = info.op_code >> 8 if info.op_code_len == 2 else info.op_code
+    span = 7 if any(OPERANDS[kind].endswith("_OPCODE") for kind in info.op_kinds()) else 0
+    if not opcode & 0xFF <= code[record.opcode_offset] <= (opcode & 0xFF) + span:
+        return f"opcode offset {record.opcode_offset}"
+    if record.modrm_offset not in (0, record.opcode_offset + 1):
+        return f"ModRM offset {record.modrm_offset}"
+    if record.rex and (code[record.rex_offset] != record.rex or record.rex & 0xF0 != 0x40):
+        return f"REX offset {record.rex_offset}"
+    after = record.opcode_offset + 1 + (record.modrm_offset > 0)
+    sib = record.modrm_offset and code[record.modrm_offset] < 0xC0 and code[record.modrm_offset] & 7 == 4
+    end = after + bool(sib and not info.ignores_mod_bits) + record.displacement_size + record.immediate_size
+    slack = 1 if sib else 0  # 16-bit addressing has no SIB byte
+    if not end - slack <= record.length <= end:
+        return f"parts end at {end}, the instruction at {record.length}"
+    return None
 
 
 @dataclass
@@ -40,6 +59,8 @@ class Comparison:
         if not record.length:
             return
         fields = compare(Expectation(decoder, instruction, self._factory, bits), record)
+        if flaw := misplaced(code, instruction, record):
+            self._report(code[: record.length], bits, flaw)
         if fields:
             text = ", ".join(f"{name} {got:#x} not {wanted:#x}" for name, (wanted, got) in fields.items())
             self._report(code[: record.length], bits, text)
@@ -47,6 +68,12 @@ class Comparison:
     def _report(self, code: bytes, bits: int, text: str) -> None:
         mnemonic = MNEMONICS[self._instruction.mnemonic]
         self.differences.append(f"{code.hex()} ({bits}-bit {mnemonic}: {self._instruction}): {text}")
+
+    def at(self, decoder: Decoder, code: bytes, offset: int, bits: int, record: Record) -> None:
+        """Compare on the instruction at `offset` of `code`, which `decoder` decodes."""
+        decoder.position = offset
+        decoder.ip = 0x1000
+        self.check(decoder, code[offset : offset + LONGEST], bits, record)
 
     def strings(self, native: NativeDecoder, codes: bytes, bits: int) -> None:
         """Compare on strings of STRIDE bytes."""
