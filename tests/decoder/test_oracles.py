@@ -78,7 +78,8 @@ def test_the_comparison_notices_every_kind_of_mistake(native: NativeDecoder) -> 
     fields = (
         "length", "displacement_size", "lock", "repeat", "vex", "flow", "stack", "stack_bytes", "memory", "access",
         "base", "index", "scale", "rip_relative", "bit_offset", "operand_bytes", "displacement", "immediate_size",
-        "target", "reads", "writes", "flags_read", "flags_written", "segment", "opcode_offset", "modrm_offset", "rex_offset",
+        "target", "reads", "writes", "flags_read", "flags_written", "segment", "opcode_offset", "modrm_offset",
+        "rex_offset",
     )  # fmt: skip
     for name in fields:
         comparison = oracle.Comparison()
