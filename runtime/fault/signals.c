@@ -50,6 +50,16 @@ void signals_reclaim(void) {
             install(signal, &module_runtime()->actions[signal]);
 }
 
+void signals_check(void) {
+    struct os_sigaction now;
+    for (int signal = 1; signal < 32; signal++) {
+        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || now.handler == (uint64_t)&on_signal)
+            continue;
+        install(signal, &module_runtime()->actions[signal]);
+        degrade(module_state(), NULL, REASON_LOST_HANDLER);
+    }
+}
+
 void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
     struct os_sigaction *action = &module_runtime()->actions[signal];
     if (old)

@@ -14,6 +14,9 @@ void signals_install(void);
 /* Take back the signals that were lent to the program's own action for one delivery. */
 void signals_reclaim(void);
 
+/* At a thread's first entry: handlers that were installed without our seeing it become the program's wish (counted). */
+void signals_check(void);
+
 /* The program's rt_sigaction for a signal that we handle: note its wish, tell it what it wished before. */
 void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigaction *old);
 

@@ -176,16 +176,17 @@ void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t
         runtime_start(NULL);
 }
 
-/* Whether other threads may be alive, as far as this thread can tell; the word that entry.S compares from now on. */
+/* Whether other threads may be alive, as far as this thread can tell; entry.S compares the word from now on.  glibc's
+ * control block says so at +0x18; musl's has its neighbours in the list of threads at +0x10 and +0x18: itself, if there
+ * is no other. */
 static void look_for_threads(struct context *context) {
+    const uint64_t *block = (const uint64_t *)context->owner;
     context->exact = true;
-    context->threads = 0;
-    if (!(payload_header.flags & HEADER_GLIBC))
-        return;
-    uint32_t word;
-    __asm__ volatile("movl %%fs:%c1, %0" : "=r"(word) : "i"(GLIBC_MULTIPLE_THREADS));
-    context->threads = word;
-    context->exact = word != 0;
+    context->threads = block ? (uint32_t)block[GLIBC_MULTIPLE_THREADS / 8] : 0;
+    if (payload_header.flags & HEADER_GLIBC)
+        context->exact = context->threads != 0;
+    else if (block)
+        context->exact = block[0] != context->owner || block[2] != context->owner || block[3] != context->owner;
 }
 
 /* A region is called natively and the quick way in did not apply.  `entry` is rsp there.  1: the context is in gs and a
@@ -202,8 +203,11 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
     if (state->handlers_lent)
         signals_reclaim();
     struct context *context = context_current(state);
-    if (!context && !(context = context_acquire(state, patch)))
-        return 0;
+    if (!context) {
+        if (!(context = context_acquire(state, patch)))
+            return 0;
+        signals_check();
+    }
     if (context->depth) {
         /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
         if (entry <= context->mark_rsp || entry - context->mark_rsp > (64ul << 20)) {

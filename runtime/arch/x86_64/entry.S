@@ -161,6 +161,11 @@ gate_region:
 7:  rdfsbase rax
     cmp rax, CTX(owner)
     jne 1f
+    test rax, rax
+    jz 2b
+    mov eax, [rax + GLIBC_MULTIPLE_THREADS] /* in musl's: the next thread of the list */
+    cmp rax, CTX(threads)
+    jne 1f
     jmp 2b
 6:  lea rcx, [rip + payload_header]
     sub rax, HEADER(rcx, header_address)
