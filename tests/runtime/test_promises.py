@@ -26,7 +26,8 @@ DYNAMIC_ONLY = {"loaded_inside"}
 
 def _compile(source: Path, out: Path, *flags: str) -> Path:
     compiler = [shutil.which("gcc")] if shutil.which("gcc") else [sys.executable, "-m", "ziglang", "cc"]
-    words = [*map(str, compiler), "-O2", "-w", "-mcx16", "-mno-red-zone", "-pthread", *flags, str(source), "-o", str(out), "-ldl"]
+    options = ["-O2", "-w", "-mcx16", "-mno-red-zone", "-pthread", *flags]
+    words = [*map(str, compiler), *options, str(source), "-o", str(out), "-ldl"]
     subprocess.run(words, check=True, capture_output=True, text=True)
     return out
 
