@@ -43,6 +43,32 @@
     lea rax, [rcx + rax + STATE_FIXED_BYTES]
 .endm
 
+/* Around a C function on the program's stack: what C may change, with rax, rcx and flags saved before.  rbp keeps rsp. */
+.macro push_for_c
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbp
+    mov rbp, rsp
+    cld
+.endm
+
+.macro pop_from_c
+    mov rsp, rbp
+    pop rbp
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+.endm
+
 /* Count, exactly too while other threads count. */
 .macro count address
     cmp dword ptr CTX(exact), 0
@@ -173,29 +199,12 @@ gate_region:
     ret
 
 /* No context yet, other thread, not ready: ask C, on the program's stack (it uses little of it). */
-1:  push rdx
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbp
-    mov rbp, rsp
-    cld
+1:  push_for_c
     mov rdi, r11
     lea rsi, [rsp + 8 * 8 + 160]
     and rsp, -16
     call gate_slow
-    mov rsp, rbp
-    pop rbp
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rdx
+    pop_from_c
     test eax, eax
     jz native
     load_state
@@ -219,16 +228,7 @@ gate_start:
     push rcx
     SAVE_FLAGS
     push rax
-    push rdx
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbp
-    mov rbp, rsp
-    cld
+    push_for_c
     mov rcx, rdx
     mov rdx, rsi
     mov rsi, rdi
@@ -236,15 +236,7 @@ gate_start:
     lea r8, [rsp + 8 * 8 + 160]
     and rsp, -16
     call gate_start_service
-    mov rsp, rbp
-    pop rbp
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rdx
+    pop_from_c
     jmp native
 
 /* mark_region: nested region entry, from the cache.
