@@ -48,7 +48,8 @@ struct rule {
 /* Everything is inlined into decode(), so that what is known stays in registers. */
 #define INLINE static inline __attribute__((always_inline))
 
-enum { AXES = 8, MEMORY_FORM = 0, REGISTER_FORM = 1, CLASS_LOCKABLE = 1 << 5, CLASS_LOCKS = 1 << 6 };
+enum { AXES = 8, MEMORY_FORM = 0, REGISTER_FORM = 1 };
+enum { MEMORY_LOCKABLE = 1 << 5, MEMORY_LOCKS = 1 << 6 }; /* in class.memory */
 enum { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 }; /* values of AXIS_PP */
 enum { SIZE_DEFAULT, SIZE_16, SIZE_W };                /* values of AXIS_OSZ */
 enum { LONGEST = 15, VALID_ANYWHERE = 0x7fff };
@@ -61,19 +62,19 @@ struct state {
     unsigned limit;     /* bytes that an instruction may have here */
     unsigned available; /* bytes that may be read */
     unsigned at;        /* bytes consumed */
-    bool wide;      /* 64-bit mode */
+    uint32_t select;    /* the value on each axis (AXIS_…), 4 bits each; see on() */
+    bool wide;          /* 64-bit mode */
     bool lock, operand_size, address_size;
-    uint8_t repeat;         /* 0, PREFIX_F3 or PREFIX_F2: the last of them */
-    uint8_t map;            /* MAP_… */
-    uint32_t select;        /* the value on each axis (AXIS_…), 4 bits each; see on() */
-    uint8_t column;         /* of sizes[], by operand size and mode */
-    uint8_t modrm;          /* the byte, if out->modrm_offset */
-    uint8_t high_reg;       /* 8 if R extends ModRM.reg, plus 16 if R' does */
-    uint8_t high_index;     /* 8 if X extends the index (or ModRM.rm as an EVEX vector register: 16) */
-    uint8_t high_base;      /* 8 if B extends the base, ModRM.rm or the register in the opcode */
-    uint8_t vvvv;           /* 0..31; bit 3 means nothing in 32-bit mode, but unused it must be 0 as well */
-    uint8_t vector_index;   /* 16 if V' extends a vector index */
-    uint8_t evex;           /* the last EVEX byte: z L'L b V' aaa */
+    uint8_t repeat;       /* 0, PREFIX_F3 or PREFIX_F2: the last of them */
+    uint8_t map;          /* MAP_… */
+    uint8_t column;       /* of sizes[], by operand size and mode */
+    uint8_t modrm;        /* the byte, if out->modrm_offset */
+    uint8_t high_reg;     /* 8 if R extends ModRM.reg, plus 16 if R' does */
+    uint8_t high_index;   /* 8 if X extends the index (or ModRM.rm as an EVEX vector register: 16) */
+    uint8_t high_base;    /* 8 if B extends the base, ModRM.rm or the register in the opcode */
+    uint8_t vvvv;         /* 0..31; bit 3 means nothing in 32-bit mode, but unused it must be 0 as well */
+    uint8_t vector_index; /* 16 if V' extends a vector index */
+    uint8_t evex;         /* the last EVEX byte: z L'L b V' aaa */
 };
 
 /* The value on an axis; set at most once, from 0. */
@@ -360,7 +361,7 @@ INLINE bool allowed(const struct state *s, const struct class *class)
 {
     if (class->valid != VALID_ANYWHERE && !valid_here(s, class))
         return false;
-    if (s->lock && !(on(s, AXIS_FORM) == MEMORY_FORM && (class->memory & CLASS_LOCKABLE)))
+    if (s->lock && !(on(s, AXIS_FORM) == MEMORY_FORM && (class->memory & MEMORY_LOCKABLE)))
         return false;
     if (s->operand_size && is_short_pointer_branch(s, class))
         return false;
@@ -476,7 +477,7 @@ INLINE bool memory_operand(struct state *s, const struct class *class)
     }
     if (out->vex == 4 && (s->evex & 0x10))
         out->operand_bytes = (uint16_t)size_at(s, rules[class->rule].broadcast);
-    out->lock = s->lock || (class->memory & CLASS_LOCKS);
+    out->lock = s->lock || (class->memory & MEMORY_LOCKS);
     out->bit_offset = (class->bits & CLASS_BIT_OFFSET) != 0;
     return address(s, class) && displacement(s, class);
 }
@@ -565,6 +566,7 @@ INLINE void registers(struct state *s, const struct class *class)
         stack_pointer_written(s, class, operands >> (16 + RSP) & 1);
 }
 
+/* Flags; not "written" if a count may leave all as they are. */
 INLINE void flags(struct state *s, const struct class *class)
 {
     struct instruction *out = s->out;
