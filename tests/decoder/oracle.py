@@ -86,12 +86,12 @@ class Comparison:
         decoder = Decoder(bits, code, ip=address)
         at = compared = 0
         for record in native.sweep(code, address, bits):
+            if compared >= limit:
+                return
             encoding = code[at : at + (record.length or LONGEST)]
             if encoding not in seen:
                 seen.add(encoding)
                 decoder.position, decoder.ip = at, address + at
                 self.check(decoder, encoding, bits, record)
                 compared += 1
-                if compared == limit:
-                    return
             at += record.length or 1
