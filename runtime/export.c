@@ -52,9 +52,12 @@ void export_abi(void) {
 
     CONSTANT(GATE_NATIVE);
     CONSTANT(STATE_MAGIC);
+    CONSTANT(STATUS_UNUSED);
     CONSTANT(STATUS_READY);
+    CONSTANT(STATUS_DISABLED);
     CONSTANT(RECOVERY_RING);
     CONSTANT(REASON_COUNT);
+    CONSTANT(REASON_NONE);
     CONSTANT(REASON_NO_FSGSBASE);
     CONSTANT(REASON_NO_MEMORY);
     CONSTANT(REASON_NO_EXECUTABLE);
@@ -69,6 +72,7 @@ void export_abi(void) {
     CONSTANT(REASON_STACK_SWITCH);
     CONSTANT(REASON_UNSUPPORTED);
     CONSTANT(REASON_BUSY);
+    CONSTANT(REASON_LOST_HANDLER);
     CONSTANT(REASON_SHARED_MEMORY_CHILD);
     CONSTANT(REASON_SHARED_STATE);
 
@@ -106,11 +110,13 @@ void export_abi(void) {
 
     STRUCT(state);
     FIELD(state, magic);
+    FIELD(state, abi_version);
     FIELD(state, status);
     FIELD(state, handlers_lent);
     FIELD(state, late_ranges);
     FIELD(state, contexts);
     FIELD(state, contexts_size);
+    FIELD(state, contexts_used);
     FIELD(state, degradations);
     FIELD(state, recoveries);
     FIELD(state, units);
@@ -127,6 +133,7 @@ void export_abi(void) {
     FIELD(patch_state, translation);
 
     STRUCT(recovery);
+    FIELD(recovery, number);
     FIELD(recovery, seconds);
     FIELD(recovery, nanoseconds);
     FIELD(recovery, pc);
@@ -137,6 +144,7 @@ void export_abi(void) {
     FIELD(recovery, fault_class);
     FIELD(recovery, thread);
     FIELD(recovery, irreversible);
+    FIELD(recovery, own);
 }
 
 /* For arch/x86_64/entry.S alone. */

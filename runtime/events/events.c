@@ -75,11 +75,22 @@ static void append_line(const struct line *line) {
     os_close(fd);
 }
 
+/* Into the ring, where somebody may be reading. */
+static void remember(struct state *state, const struct recovery *recovery) {
+    uint64_t before = __atomic_fetch_add(&state->recoveries, 1, __ATOMIC_RELAXED);
+    struct recovery *slot = &state->ring[before % RECOVERY_RING];
+    __atomic_store_n(&slot->number, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    *slot = *recovery; /* with number 0 */
+    __atomic_store_n(&slot->number, before + 1, __ATOMIC_RELEASE);
+}
+
 void record_recovery(struct context *context, const struct mark *mark, uint64_t log_bytes) {
     struct state *state = context->state;
     bool own;
+    const uint64_t pc = link_time(context->fault_pc, &own);
     struct recovery recovery = {
-        .pc = link_time(context->fault_pc, &own),
+        .pc = pc,
         .region = mark->patch->function,
         .address = context->fault_address,
         .returned = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
@@ -87,10 +98,10 @@ void record_recovery(struct context *context, const struct mark *mark, uint64_t 
         .fault_class = context->fault_class,
         .thread = os_gettid(),
         .irreversible = context->irreversible,
+        .own = own,
     };
     os_realtime(&recovery.seconds, &recovery.nanoseconds);
-    uint64_t number = __atomic_fetch_add(&state->recoveries, 1, __ATOMIC_RELAXED);
-    state->ring[number % RECOVERY_RING] = recovery;
+    remember(state, &recovery);
     __atomic_add_fetch(&mark->patch_state->recoveries, 1, __ATOMIC_RELAXED);
 
     struct line line = {.length = 0};

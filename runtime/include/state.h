@@ -48,9 +48,11 @@ struct patch_state {
     uint64_t reserved[3];
 };
 
+/* Readers from outside do not stop us: a copy is whole if .number is the same before and after it was made. */
 struct recovery {
+    uint64_t number;              /* of this recovery, from 1 on; 0 while the entry is written */
     int64_t seconds, nanoseconds; /* CLOCK_REALTIME */
-    uint64_t pc;                  /* link-time address if in this module, else absolute */
+    uint64_t pc;                  /* link-time address in its file, absolute where no file is known */
     uint64_t region;              /* link-time address of the function */
     uint64_t address;             /* that faulted */
     uint64_t returned;
@@ -58,6 +60,8 @@ struct recovery {
     uint32_t fault_class;
     int32_t thread;
     uint64_t irreversible; /* system calls of the region with effects that could not be undone */
+    uint32_t own;          /* 1: pc lies in this module */
+    uint32_t reserved;
 };
 
 enum { RECOVERY_RING = 16 };
