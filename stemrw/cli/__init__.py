@@ -13,12 +13,13 @@ import typer
 from stemrw import __version__
 from stemrw.errors import StemrwError
 
-COMMANDS = ("run", "patch", "revert")
+COMMANDS = ("run", "patch", "revert", "schema")
+_CHAIN = ("run", "patch", "revert")
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 _EPILOG = (
-    "Exit status: 0 done; 2 an error, told in one sentence on standard error, nothing was written; 70 a bug of stemrw. "
-    "`run` ends with the command's own status."
+    "Exit status: 0 done; 1 the answer is no (see the command); 2 an error, told in one sentence on standard error, "
+    "nothing was written; 70 a bug of stemrw. `run` ends with the command's own status."
 )
 
 
@@ -33,7 +34,7 @@ def call(arguments: Sequence[str]) -> int:
         print(f"stemrw {__version__}")
         return 0
     try:
-        command = typer.main.get_command(_app(arguments))
+        command = typer.main.get_command(application(arguments))
         status = command.main(args=list(arguments), prog_name="stemrw", standalone_mode=False)
         sys.stdout.flush()
     except StemrwError as error:
@@ -54,18 +55,34 @@ def call(arguments: Sequence[str]) -> int:
     return int(status or 0)
 
 
-def _app(arguments: Sequence[str]) -> typer.Typer:
+def application(arguments: Sequence[str] = ()) -> typer.Typer:
     """The application with the one command that is called, or with all where that is not clear (for help)."""
+    called = [name for name in (_completed() or list(arguments))[:1] if name in COMMANDS]
     app = typer.Typer(
-        name="stemrw", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_options,
+        name="stemrw", no_args_is_help=True, pretty_exceptions_enable=False, callback=_options,
         rich_markup_mode="rich", epilog=_EPILOG,
     )  # fmt: skip
-    called = [name for name in arguments[:1] if name in COMMANDS]
     for name in called or COMMANDS:
         module: Any = importlib.import_module(f"stemrw.cli.{name}")
-        settings = getattr(module, "CONTEXT_SETTINGS", None)
-        app.command(name, context_settings=settings, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
+        register = app.command(
+            name,
+            context_settings=getattr(module, "CONTEXT_SETTINGS", None),
+            epilog=getattr(module, "EPILOG", None),
+            rich_help_panel="Crash to cure" if name in _CHAIN else "Look and check",
+        )
+        register(getattr(module, name))
     return app
+
+
+def _completed() -> list[str]:
+    """The words behind `stemrw` that stand finished on a line that a shell wants completed; none otherwise.
+
+    The shells hand over the line in the environment, as the scripts of --show-completion say.
+    """
+    shell = os.environ.get("_STEMRW_COMPLETE", "").rpartition("_")[2]
+    line = os.environ.get("COMP_WORDS" if shell == "bash" else "_TYPER_COMPLETE_ARGS", "") if shell else ""
+    words = line.split()[1:]
+    return words[:-1] if words and not line[-1].isspace() else words
 
 
 def _options(
@@ -74,7 +91,8 @@ def _options(
     """Make crashed executables survive the crash, without source.
 
     `run` a command and get a report of its crash, `patch` the program (or library) with it, and the same fault is
-    undone and becomes an error return from then on. `revert` gives back the identical original.
+    undone and becomes an error return from then on. `revert` gives back the identical original. `inspect` says
+    beforehand whether a file can be patched, and `diff` afterwards what was changed, byte by byte.
     """
 
 

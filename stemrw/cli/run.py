@@ -6,13 +6,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemrw.documents.fault_report import FaultReport, printable
 from stemrw.errors import UsageError
-from stemrw.sense import Sensor
+from stemrw.text import printable
+
+if TYPE_CHECKING:
+    from stemrw.documents.fault_report import FaultReport
 
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
 """For the registration of `run`: options end where the command begins."""
@@ -38,6 +40,8 @@ def run(
 
     The exit status is the command's own: 128 + n if signal n killed it, 127 or 126 if it could not be started.
     """
+    from stemrw.sense import Sensor
+
     _check_output(output)
     sensor = Sensor(report=lambda report: _write(report, output), say=_say, timeout=timeout, cpu_limit=cpu_limit)
     raise typer.Exit(sensor.run(command))

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from stemrw.documents.base import Address, Document
 from stemrw.errors import DocumentError
+from stemrw.text import printable as printable
 
 SCHEMA = "stemrw.fault-report"
 VERSION = 1
@@ -232,11 +233,6 @@ def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
         return short.report()
     except ValidationError as error:
         raise DocumentError(_sentence(error), file=path, hint="docs/fault-report.md describes every field") from None
-
-
-def printable(text: str) -> str:
-    """Text from a report or program, made safe for a terminal: whatever does not print is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def _sentence(error: ValidationError) -> str:
