@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stemrw.errors import StemrwError, UsageError
+
+if TYPE_CHECKING:
+    from stemrw.documents.manifest import Manifest
+    from stemrw.elf import Elf
 
 
 def read_file(path: Path) -> bytes:
@@ -26,3 +32,29 @@ def about(path: Path) -> Iterator[None]:
         if error.file is not None:
             raise
         raise type(error)(error.message, file=path, address=error.address, hint=error.hint) from None
+
+
+def open_original(path: Path, manifest: Path | None = None) -> tuple[Elf, Manifest | None]:
+    """The file to harden: as it is, or where it is hardened already, its original, made from it and its manifest.
+
+    The manifest is returned in the second case; `manifest` names it where it does not lie beside the file.
+    Raises BinaryError and DocumentError.
+    """
+    from stemrw import rewrite
+    from stemrw.documents.manifest import load_manifest, manifest_path
+    from stemrw.elf import Elf
+
+    elf = Elf.open(path)
+    if rewrite.find_payload(elf) is None:
+        if manifest is not None:
+            raise UsageError("this file is not hardened, so it has no manifest", file=path, hint="leave out --manifest")
+        return elf, None
+    known = load_manifest(manifest or manifest_path(path))
+    with about(path):
+        return Elf(bytes(rewrite.revert(elf.data, known)), path), known
+
+
+def warn(lost: list[str], path: Path) -> None:
+    """Say on standard error what of the original's owner and attributes the file at `path` has not."""
+    for what in lost:
+        print(f"stemrw: warning: {path}: {what}", file=sys.stderr)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
     "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
+    "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
 
@@ -29,7 +30,12 @@ def patch(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="The hardened file. Default: ./NAME.hardened"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="The hardened file. Default: ./NAME.hardened, or FILE itself if it is hardened already.",
+        ),
     ] = None,
     region: Annotated[
         list[str] | None,
@@ -50,6 +56,10 @@ def patch(
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
     ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Manifest of a FILE that is hardened already. Default: FILE.manifest.json"),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
     ] = False,
@@ -60,7 +70,7 @@ def patch(
     The function in which the fault lies (or --region, or --frame) will run with a checkpoint: when the fault comes
     again, what the function did is undone and it returns an error. OUT.manifest.json says what was changed and why.
     """
-    from stemrw.cli._files import about
+    from stemrw.cli._files import about, open_original, warn
     from stemrw.cli._render import summary
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
@@ -68,15 +78,17 @@ def patch(
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
-    output = output or Path(file.name + ".hardened")
-    image = Image.open(file)
+    elf, known = open_original(file, manifest)
+    output = output or (file if known else Path(file.name + ".hardened"))
+    image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
     localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
-    planned = plan(localizations, image, return_value=_pattern(return_value))
+    planned = plan(localizations, image, known=known.regions if known else (), return_value=_pattern(return_value))
+    events_path = str(events) if events else known.events if known else None
     with about(file):
-        done = rewrite(bytes(image.elf.data), planned, events_path=str(events) if events is not None else None)
-    manifest = done.manifest.to_json()
-    write_output([(output, done.data), (manifest_path(output), manifest.encode())], like=file)
-    print(manifest if as_json else summary(done.manifest, output), end="")
+        done = rewrite(elf, planned, events_path=events_path)
+    text = done.manifest.to_json()
+    warn(write_output([(output, done.content), (manifest_path(output), text.encode())], like=file), output)
+    print(text if as_json else summary(done.manifest, output), end="")
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:

@@ -1,38 +1,99 @@
-"""`stemrw revert`: give back the original of a hardened file."""
+"""`stemrw revert`: give back the original of a hardened file, or take single regions out of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemrw.cli._files import about, read_file
+from stemrw.cli._files import about, open_original, warn
+from stemrw.errors import UsageError
 
-EPILOG = "Example: stemrw revert yasm.hardened -o yasm. Exit status: 0 reverted; 2 an error, nothing was written."
+if TYPE_CHECKING:
+    from stemrw.documents.manifest import Manifest
+    from stemrw.documents.plan import PlannedRegion
+    from stemrw.elf import Elf
+
+EPILOG = (
+    "Examples: stemrw revert yasm.hardened -o yasm, or, to take one region out and leave the others, "
+    "stemrw revert yasm.hardened --region 0x4d30. Exit status: 0 done; 2 an error, nothing was written."
+)
 
 
 def revert(
     hardened: Annotated[Path, typer.Argument(metavar="HARDENED", help="The hardened file.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="Where the original goes. Default: HARDENED.orig"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where the result goes. Default: HARDENED.orig, or with --region HARDENED itself.",
+        ),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL|ADDR", help="Take out this region only; the others stay. Repeatable."),
     ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option("--manifest", metavar="FILE", help="Its manifest. Default: HARDENED.manifest.json"),
     ] = None,
 ) -> None:
-    """Give back the original of a hardened file, byte for byte.
+    """Give back the original of a hardened file, byte for byte; or with --region, take out single regions.
 
-    The result is written only if its sha256 is that of the original.
+    The original is written only if its sha256 is that which the manifest names.
     """
-    from stemrw import rewrite
-    from stemrw.documents.manifest import load_manifest, manifest_path
+    from stemrw.rewrite import write_output
 
+    original, known = open_original(hardened, manifest)
+    if known is None:
+        raise UsageError("this file is not hardened", file=hardened, hint="there is nothing to revert")
+    if region:
+        _take_out(region, hardened, output or hardened, original, known)
+        return
     output = output or hardened.with_name(hardened.name + ".orig")
-    data, known = read_file(hardened), load_manifest(manifest or manifest_path(hardened))
-    with about(hardened):
-        original = rewrite.revert(data, known)
-    rewrite.write_output([(output, original)], like=hardened)
+    warn(write_output([(output, bytes(original.data))], like=hardened), output)
     print(f"{output}: identical to the original")
+
+
+def _take_out(names: list[str], hardened: Path, output: Path, original: Elf, known: Manifest) -> None:
+    """Harden the original again, with the other regions."""
+    from stemrw.cli._render import summary
+    from stemrw.documents.localization import BinaryIdentity
+    from stemrw.documents.manifest import manifest_path
+    from stemrw.documents.plan import Plan
+    from stemrw.rewrite import rewrite, write_output
+
+    unwanted = {_named(name, hardened, known).address for name in names}
+    rest = tuple(region for region in known.regions if region.address not in unwanted)
+    if not rest:
+        hint = "to get the original back, leave out --region"
+        raise UsageError("no region would be left", file=hardened, hint=hint)
+    identity = BinaryIdentity(path=str(hardened), sha256=known.input.sha256, build_id=known.input.build_id)
+    with about(hardened):
+        done = rewrite(original, Plan(binary=identity, regions=rest), events_path=known.events)
+    text = done.manifest.to_json().encode()
+    warn(write_output([(output, done.content), (manifest_path(output), text)], like=hardened), output)
+    print(summary(done.manifest, output), end="")
+
+
+def _named(name: str, hardened: Path, known: Manifest) -> PlannedRegion:
+    """The region with a symbol or an entry address."""
+    from stemrw.documents.fault_report import printable
+
+    for region in known.regions:
+        if name == region.symbol or _address(name) == region.address:
+            return region
+    there = ", ".join(
+        f"{printable(r.symbol)} ({r.address:#x})" if r.symbol else f"{r.address:#x}" for r in known.regions
+    )
+    raise UsageError(f"it has no region {name!r}", file=hardened, hint=f"its regions: {there}")
+
+
+def _address(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None

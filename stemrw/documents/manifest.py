@@ -1,7 +1,7 @@
 """Manifest: what was done to one file, and all that is needed to undo it.
 
-Written beside the hardened file by `stemrw patch`; `stemrw revert` reads it.  It holds no path and no time: the same
-patch of the same file gives the same manifest.  See docs/manifest.md.
+Written beside the hardened file by `stemrw patch`; `stemrw revert` reads it.  It holds no time, and no path but that of
+the events: the same patch of the same file gives the same manifest.  See docs/manifest.md.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class Manifest(Document):
     patches: tuple[Patch, ...]
     unobserved: tuple[str, ...] = ()
     """Imports that change signal handling but are called in a way that the runtime does not see."""
+    events: str | None = None
+    """The file to which recoveries are appended as the user named it, if none is named at run time."""
     changes: tuple[Change, ...]
     """By ascending offset, disjoint.  What lies behind the original's last byte was appended."""
 

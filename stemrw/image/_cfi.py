@@ -12,7 +12,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from stemrw.image._elf import PT_GNU_EH_FRAME, Elf
+from stemrw.elf import Elf
+from stemrw.elf.constants import PT_GNU_EH_FRAME
 
 _SIZES = {0x00: 8, 0x02: 2, 0x03: 4, 0x04: 8, 0x0A: 2, 0x0B: 4, 0x0C: 8}
 _RSP = 7

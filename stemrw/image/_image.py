@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from stemrw.elf import Elf
 from stemrw.image._cfi import UnwindTable
 from stemrw.image._code import Instruction, branch_candidates, decode
 from stemrw.image._dwarf import ResultType, result_type
-from stemrw.image._elf import Elf
 from stemrw.image._symbols import DEBUG_ROOT, Symbol, debug_file, function_symbols, imports, stored_pointers
 
 NEVER_RETURN = frozenset(
@@ -71,9 +71,11 @@ class Image:
     All addresses are link-time virtual addresses.
     """
 
-    def __init__(self, elf: Elf, *, debug_root: Path = DEBUG_ROOT) -> None:
+    def __init__(self, elf: Elf, *, debug_root: Path = DEBUG_ROOT, hardened_sha256: str | None = None) -> None:
+        """`hardened_sha256` is that of the hardened file of which this is the original: reports may be about it."""
         self.elf = elf
-        self.path = Path(elf.path)
+        self._hardened_sha256 = hardened_sha256
+        self.path = Path(elf.path or "")
         self._debug_root = debug_root
         self._bodies: dict[int, tuple[Instruction, ...]] = {}
         self._returns: dict[int, bool] = {}
@@ -87,6 +89,10 @@ class Image:
     @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.elf.data).hexdigest()
+
+    def has_hash(self, sha256: str) -> bool:
+        """Whether a sha256 is this file's, or that of the same file in its hardened form."""
+        return sha256 in (self.sha256, self._hardened_sha256)
 
     @property
     def build_id(self) -> str | None:

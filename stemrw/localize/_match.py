@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stemrw.documents.fault_report import FaultReport, ModuleInfo
-from stemrw.errors import LocalizationError
+from stemrw.elf import read_binary
+from stemrw.errors import BinaryError, LocalizationError
 from stemrw.image import Image
 
 
@@ -42,7 +43,7 @@ def match_module(report: FaultReport, image: Image, *, force: bool) -> Match:
                 file=image.path,
                 hint="take a new report with this file, or accept the risk with --force",
             )
-        if module.sha256 and module.sha256 != image.sha256:
+        if module.sha256 and not image.has_hash(module.sha256):
             raise LocalizationError(
                 f"the file has changed since the report was taken: sha256 {image.sha256[:16]}…, in the report "
                 f"{module.sha256[:16]}…",
@@ -62,19 +63,18 @@ def _same(module: ModuleInfo, image: Image) -> str | None:
     if module.build_id and image.build_id:
         return f"build-id {image.build_id}" if module.build_id == image.build_id else None
     if module.sha256:
-        return "sha256 of the whole file" if module.sha256 == image.sha256 else None
+        return "sha256 of the whole file" if image.has_hash(module.sha256) else None
     if module.build_id:
         return None  # the file in hand has none
     if _same_file(module.path, image.path):
         return f"path {module.path} (the report has neither build-id nor hash)"
-    if Path(module.path).name == image.path.name:
-        try:
-            same = hashlib.sha256(Path(module.path).read_bytes()).hexdigest() == image.sha256
-        except OSError:
-            return f"name {image.path.name} (the report has neither build-id nor hash, and its file is not here)"
-        if same:
-            return f"same content as {module.path}"
-    return None
+    try:
+        same = image.has_hash(hashlib.sha256(read_binary(module.path)).hexdigest())
+    except BinaryError:
+        same_name = Path(module.path).name == image.path.name
+        why = "the report has neither build-id nor hash, and its file is not here"
+        return f"name {image.path.name} ({why})" if same_name else None
+    return f"same content as {module.path}" if same else None
 
 
 def _same_file(a: Path | str, b: Path | str) -> bool:

@@ -16,24 +16,27 @@ def plan(
     localizations: Localization | Sequence[Localization],
     image: Image,
     *,
+    known: Sequence[PlannedRegion] = (),
     return_value: int | None = None,
     nets: bool = True,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
-    `return_value` overrides the result of the region that each fault is to be rescued in. `nets` False leaves out the
+    `known` are regions that the file has already; they stay as they are, but for what the user asks for. `return_value`
+    overrides the result of the region that each fault is to be rescued in. `nets` False leaves out the
     safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
-    regions: dict[int, PlannedRegion] = {}
+    regions = {region.address: region for region in known}
     for localization in localizations:
         for position, choice in enumerate(choose(localization, image, nets=nets)):
-            region = _region(localization, choice, image, return_value if position == 0 else None, net=position > 0)
-            known = regions.get(region.address)
-            regions[region.address] = region if known is None else _merged(known, region)
+            asked = return_value if position == 0 else None
+            region = _region(localization, choice, image, asked, net=position > 0)
+            other = regions.get(region.address)
+            regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
     return Plan(binary=identity(image), regions=tuple(regions.values()))
 
 
@@ -61,9 +64,12 @@ def _region(
     )
 
 
-def _merged(one: PlannedRegion, other: PlannedRegion) -> PlannedRegion:
-    """The same function for two faults: the first decides what it returns."""
+def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> PlannedRegion:
+    """The same function for two faults: the first decides what it returns, unless the user does."""
     why = (*one.why, *(w for w in other.why if w not in one.why))
+    if override:
+        result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
+        one = one.model_copy(update=result)
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

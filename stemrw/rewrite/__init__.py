@@ -3,8 +3,9 @@
 It knows nothing of why a function was chosen.  `rewrite` and `revert` are pure; `write_output` puts files in place.
 """
 
+from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._output import write_output
 from stemrw.rewrite._revert import revert
-from stemrw.rewrite._rewriter import Rewritten, rewrite
+from stemrw.rewrite._rewriter import Rewritten, find_payload, rewrite
 
-__all__ = ["Rewritten", "revert", "rewrite", "write_output"]
+__all__ = ["Edited", "Rewritten", "find_payload", "revert", "rewrite", "write_output"]

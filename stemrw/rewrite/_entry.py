@@ -13,14 +13,15 @@ wrong hit is one in millions); the short ones by following the function's own in
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic
 
+from stemrw.elf import Elf
 from stemrw.errors import BinaryError
-from stemrw.rewrite._elf import Elf
 
 JUMP_SIZE = 5
 """Bytes of `jmp rel32`."""
@@ -104,7 +105,7 @@ def _near_branches(elf: Elf, targets: range) -> Iterator[tuple[int, int]]:
     searched for the one value that would lead to the targets from there, which is a hundred times faster than to look
     at every opcode.
     """
-    for load in elf.executable:
+    for load in elf.code_segments:
         end = load.address + load.file_size
         for high in range((targets.start - end) >> 8, ((targets.stop - load.address) >> 8) + 1):
             # displacement fields that lead to a target and have `high` above their lowest byte
@@ -122,7 +123,7 @@ def _near_branches(elf: Elf, targets: range) -> Iterator[tuple[int, int]]:
                 at = elf.data.find(pattern, at + 1, last + 4 + shift)
 
 
-def _opcode_size(data: bytes, field: int) -> int:
+def _opcode_size(data: bytes | mmap.mmap, field: int) -> int:
     """Bytes of the branch opcode in front of a 32-bit displacement; 0: none."""
     if data[field - 1] in (0xE8, 0xE9):
         return 1

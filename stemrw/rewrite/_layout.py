@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stemrw.errors import BinaryError
-from stemrw.rewrite._elf import (
+from stemrw.elf import Elf, Section, Segment, align
+from stemrw.elf.constants import (
     ET_EXEC,
     NT_GNU_BUILD_ID,
     PAGE,
@@ -33,13 +33,11 @@ from stemrw.rewrite._elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
     SHF_WRITE,
+    SHN_LORESERVE,
     SHT_NOBITS,
     SHT_PROGBITS,
-    Elf,
-    Section,
-    Segment,
-    align,
 )
+from stemrw.errors import BinaryError
 
 PAYLOAD_SECTION, STATE_SECTION = ".stemrw", ".stemrw.state"
 STATE_ALIGN = 64
@@ -58,14 +56,14 @@ class Layout:
 def place(elf: Elf, state_size: int) -> Layout:
     """Decide where payload and state lie.  Raises BinaryError: no writable segment, or no room behind it."""
     writable = _writable(elf)
-    protected = [segment.address + segment.memory_size for segment in elf.segments if segment.type == PT_GNU_RELRO]
-    behind = align(max(writable.address + writable.memory_size, *protected, 0), PAGE)  # RELRO may be padded
+    protected = [segment.end for segment in elf.segments if segment.kind == PT_GNU_RELRO]
+    behind = align(max(writable.end, *protected, 0), PAGE)  # RELRO may be padded
     state = behind + PAGE  # the runtime makes the page between inaccessible: .bss ends at a hole, as it did
     end = state + state_size
     above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
     if above and align(end, PAGE) > min(above):
         raise BinaryError("there is no room behind the last writable segment", address=state)
-    top = max(end, *(load.address + load.memory_size for load in elf.loads))
+    top = max(end, *(load.end for load in elf.loads))
     return Layout(align(top, PAGE), align(len(elf.data), PAGE), state, state_size)
 
 
@@ -81,7 +79,7 @@ def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
     address, offset = layout.payload_address, layout.payload_offset
     payload = Segment(PT_LOAD, PF_R | PF_X, offset, address, address, payload_size, payload_size, PAGE)
     spare = _spare_header(elf)
-    last_load = max(i for i, segment in enumerate(segments) if segment.type == PT_LOAD)
+    last_load = max(i for i, segment in enumerate(segments) if segment.kind == PT_LOAD)
     del segments[spare]
     segments.insert(max(spare, last_load), payload)
     return b"".join(segment.pack() for segment in segments)
@@ -95,12 +93,14 @@ def section_tail(elf: Elf, layout: Layout, payload_size: int, at: int) -> tuple[
     sections = list(elf.sections)
     if not sections:
         return None
+    if len(sections) + 2 >= SHN_LORESERVE:
+        raise BinaryError(f"the file has {len(sections)} sections: no more can be numbered", hint="strip it first")
     names = sections[elf.names_index]
-    text = elf.data[names.offset : names.offset + names.file_size]
+    text = elf.section_bytes(names)
     payload_name = len(text)
     state_name = payload_name + len(PAYLOAD_SECTION) + 1
     text += f"{PAYLOAD_SECTION}\0{STATE_SECTION}\0".encode()
-    sections[elf.names_index] = replace(names, offset=at, file_size=len(text))
+    sections[elf.names_index] = replace(names, offset=at, size=len(text))
     sections.append(
         Section(payload_name, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, layout.payload_address, layout.payload_offset,
                 payload_size, 0, 0, PAGE, 0)
@@ -129,11 +129,11 @@ def _spare_header(elf: Elf) -> int:
     The note that duplicates PT_GNU_PROPERTY, else one without build-id, else any.  Without notes (lld, musl): PT_PHDR
     of a program at a fixed address, from which loaders learn only that it was not moved.
     """
-    properties = [segment.offset for segment in elf.segments if segment.type == PT_GNU_PROPERTY]
-    notes = [(i, segment) for i, segment in enumerate(elf.segments) if segment.type == PT_NOTE]
+    properties = [segment.offset for segment in elf.segments if segment.kind == PT_GNU_PROPERTY]
+    notes = [(i, segment) for i, segment in enumerate(elf.segments) if segment.kind == PT_NOTE]
     if not notes:
         for i, segment in enumerate(elf.segments):
-            if segment.type == PT_PHDR and elf.type == ET_EXEC:
+            if segment.kind == PT_PHDR and elf.type == ET_EXEC:
                 return i
         raise BinaryError(
             "there is no PT_NOTE program header to take over for the runtime",
@@ -141,7 +141,7 @@ def _spare_header(elf: Elf) -> int:
         )
 
     def value(item: tuple[int, Segment]) -> tuple[bool, bool]:
-        has_build_id = any(kind == NT_GNU_BUILD_ID for _, kind, _ in elf.notes(item[1]))
+        has_build_id = any(o == b"GNU\0" and kind == NT_GNU_BUILD_ID for o, kind, _ in elf.notes(item[1]))
         return item[1].offset not in properties, has_build_id
 
     return min(notes, key=value)[0]

@@ -10,24 +10,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stemrw.errors import UsageError
+from stemrw.rewrite._edited import Edited
+
+_OF_THE_CONTENT = frozenset({"security.ima", "security.evm"})
+"""Extended attributes that sign the bytes: on changed bytes they would only be wrong."""
 
 
-def write_output(files: Sequence[tuple[Path, bytes]], *, like: Path | None = None) -> None:
+def write_output(files: Sequence[tuple[Path, bytes | Edited]], *, like: Path | None = None) -> list[str]:
     """Write every file beside its place, then rename them one after the other.
 
-    The first takes over mode and extended attributes of `like` (which may be the same file: a running program keeps
-    its old inode).  Set-user-id and set-group-id bits are kept only where owner and group are the same.
-    Raises UsageError; nothing is left behind then.
+    A symbolic link stays, and what it leads to is replaced.  The first file takes over mode, owner and extended
+    attributes (file capabilities among them) of `like`, which may be the same file: a running program keeps its old
+    inode.  Returns, as sentences, what of these could not be kept; set-user-id and set-group-id bits are kept only
+    where owner and group are.  Raises UsageError; nothing is left behind then.
     """
     pending: list[tuple[Path, Path]] = []
+    lost: list[str] = []
     try:
-        for path, data in files:
-            pending.append((_write_beside(path, data), path))
+        for path, content in files:
+            pending.append((_write_beside(path, content), path))
         if like is not None:
-            _copy_attributes(like, pending[0][0])
+            lost = _copy_attributes(like, pending[0][0])
         while pending:
             temporary, path = pending[-1]
-            temporary.replace(path)
+            temporary.replace(path.resolve())
             pending.pop()
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", file=pending[-1][1] if pending else path) from None
@@ -35,18 +41,22 @@ def write_output(files: Sequence[tuple[Path, bytes]], *, like: Path | None = Non
         for temporary, _ in pending:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+    return lost
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
-    if path.is_dir():
-        raise UsageError("cannot be written: it is a directory", file=path)
+def _write_beside(path: Path, content: bytes | Edited) -> Path:
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", file=path) from None
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            what = "a directory" if place.is_dir() else "no regular file"
+            raise UsageError(f"cannot be written: it is {what}", file=path, hint="name a file")
+        descriptor, name = tempfile.mkstemp(prefix=f".{place.name[:200]}.", dir=place.parent)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: a NUL
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"cannot be written: {reason}", file=path) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(content.pieces() if isinstance(content, Edited) else [content])
         Path(name).chmod(0o666 & ~_umask())
     except BaseException:
         Path(name).unlink()
@@ -54,7 +64,9 @@ def _write_beside(path: Path, data: bytes) -> Path:
     return Path(name)
 
 
-def _copy_attributes(source: Path, target: Path) -> None:
+def _copy_attributes(source: Path, target: Path) -> list[str]:
+    """Mode, owner, extended attributes; returns what was lost."""
+    lost = []
     old, new = source.stat(), target.stat()
     mode = stat.S_IMODE(old.st_mode)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -62,13 +74,26 @@ def _copy_attributes(source: Path, target: Path) -> None:
             os.chown(target, old.st_uid, old.st_gid)
             new = target.stat()
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        lost.append(f"owner {old.st_uid}:{old.st_gid} could not be kept")
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            lost.append("so its set-user-id and set-group-id bits were dropped")
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
     target.chmod(mode)
-    if hasattr(os, "listxattr"):
-        with contextlib.suppress(OSError):
-            for name in os.listxattr(source):
-                with contextlib.suppress(OSError):  # security.* and trusted.* need privileges
-                    os.setxattr(target, name, os.getxattr(source, name))
+    for name in _attributes(source):
+        if name in _OF_THE_CONTENT:
+            lost.append(f"{name} signs the original's bytes and was left out: sign the file anew")
+            continue
+        try:
+            os.setxattr(target, name, os.getxattr(source, name))
+        except OSError as error:
+            lost.append(f"extended attribute {name} could not be kept: {error.strerror}")
+    return lost
+
+
+def _attributes(path: Path) -> list[str]:
+    with contextlib.suppress(OSError, AttributeError):  # no such thing on this file system, or on this system
+        return sorted(os.listxattr(path))
+    return []
 
 
 def _umask() -> int:

@@ -1,15 +1,17 @@
-"""From the hardened bytes and their manifest back to the original, byte for byte."""
+"""From a hardened file and its manifest back to the original, byte for byte."""
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 
 from stemrw.documents.manifest import Manifest
 from stemrw.errors import DocumentError
+from stemrw.rewrite._edited import Edited
 
 
-def revert(hardened: bytes, manifest: Manifest) -> bytes:
-    """The original file.
+def revert(hardened: bytes | mmap.mmap, manifest: Manifest) -> Edited:
+    """The original file's content.
 
     Raises DocumentError if the manifest is about another file, or does not lead to the original's sha256.
     """
@@ -17,11 +19,15 @@ def revert(hardened: bytes, manifest: Manifest) -> bytes:
     if digest != manifest.output.sha256:
         hint = "the manifest belongs to another file, or the hardened file was changed (stripped, signed …) since"
         raise DocumentError(f"the manifest is about a file with sha256 {manifest.output.sha256}", hint=hint)
-    data = bytearray(hardened[: manifest.input.size])
+    size = manifest.input.size
+    if size > len(hardened):
+        raise DocumentError(f"the manifest's original has {size} bytes, more than the hardened file")
+    end = 0
     for change in manifest.changes:
-        if change.offset + len(change.data) > len(data):
-            raise DocumentError(f"the manifest changes bytes beyond the original's end, at offset {change.offset}")
-        data[change.offset : change.offset + len(change.data)] = change.data
-    if hashlib.sha256(data).hexdigest() != manifest.input.sha256:
+        if change.offset < end or change.offset + len(change.data) > size:
+            raise DocumentError(f"the manifest's changes overlap or leave the original, at offset {change.offset}")
+        end = change.offset + len(change.data)
+    original = Edited(hardened, size, tuple((change.offset, change.data) for change in manifest.changes))
+    if original.sha256 != manifest.input.sha256:
         raise DocumentError("the manifest does not lead back to the original", hint="it was edited or damaged")
-    return bytes(data)
+    return original

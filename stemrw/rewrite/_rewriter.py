@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.elf import Elf, Segment, align
+from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
 from stemrw.rewrite._displace import Displaced, displace, jump
-from stemrw.rewrite._elf import PF_X, PT_LOAD, PT_NOTE, PT_PHDR, Elf, align
+from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._entry import Entry, check_not_entered, find_entry
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
 from stemrw.runtime import RuntimeImage, load_image
@@ -24,10 +26,15 @@ _EVENTS_PATH_MAX = 4095
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The hardened file's bytes, and what was done."""
+    """The hardened file's content, and what was done."""
 
-    data: bytes
+    content: Edited
     manifest: Manifest
+
+    @property
+    def data(self) -> bytes:
+        """The hardened file's bytes, put together."""
+        return bytes(self.content)
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,9 @@ class _Site:
 
 
 def rewrite(
-    original: bytes, plan: Plan, *, events_path: str | None = None, image: RuntimeImage | None = None
+    original: Elf | bytes, plan: Plan, *, events_path: str | None = None, image: RuntimeImage | None = None
 ) -> Rewritten:
-    """Harden `original` as `plan` says: same input, same plan, same bytes.
+    """Harden a file as `plan` says: same input, same plan, same bytes.
 
     `events_path` is the file to which the runtime appends one JSON line per recovery, if no other is named at run time.
     `image` is the runtime to inject; the built one by default.
@@ -52,20 +59,21 @@ def rewrite(
     is about another file).
     """
     image = image or load_image()
-    elf = Elf(original)
-    _check_suitable(elf, plan, image)
+    elf = original if isinstance(original, Elf) else Elf(original)
+    identity = identify(elf)
+    _check_suitable(elf, identity, plan, image)
     sites, unobserved = _sites(elf, plan)
     layout = _layout.place(elf, image.state_size(len(sites)))
     payload, patches = _payload(elf, plan, sites, layout, image, events_path)
 
     edits = [(site.entry, jump(site.entry.address, patch.gate)) for site, patch in zip(sites, patches, strict=True)]
-    data, changes = _apply(elf, layout, payload, edits)
+    content, changes = _apply(elf, layout, payload, edits)
     manifest = Manifest(
         tool_version=__version__,
         runtime=RuntimeIdentity(version=image.version, abi=image.constants["ABI_VERSION"], sha256=image.sha256),
         plan_sha256=plan.digest().hex(),
-        input=identify(original, elf),
-        output=identify(data),
+        input=identity,
+        output=FileIdentity(sha256=content.sha256, build_id=identity.build_id, size=len(content)),
         payload=Payload(
             address=layout.payload_address,
             offset=layout.payload_offset,
@@ -76,33 +84,34 @@ def rewrite(
         regions=plan.regions,
         patches=tuple(patches),
         unobserved=tuple(unobserved),
+        events=events_path,
         changes=tuple(changes),
     )
-    return Rewritten(data, manifest)
+    return Rewritten(content, manifest)
 
 
-def identify(data: bytes, elf: Elf | None = None) -> FileIdentity:
+def identify(elf: Elf) -> FileIdentity:
     """sha256, build-id and size of a file's content."""
-    return FileIdentity(sha256=hashlib.sha256(data).hexdigest(), build_id=(elf or Elf(data)).build_id, size=len(data))
+    return FileIdentity(sha256=hashlib.sha256(elf.data).hexdigest(), build_id=elf.build_id, size=len(elf.data))
 
 
-def find_payload(elf: Elf, image: RuntimeImage) -> int | None:
+def find_payload(elf: Elf, magic: bytes | None = None) -> int | None:
     """File offset of the payload of a hardened file; None if the file is not hardened."""
-    for segment in elf.loads:
-        if segment.flags & PF_X and elf.data.startswith(image.magic, segment.offset):
+    magic = magic or load_image().magic
+    for segment in elf.code_segments:
+        if elf.data[segment.offset : segment.offset + len(magic)] == magic:
             return segment.offset
     return None
 
 
-def _check_suitable(elf: Elf, plan: Plan, image: RuntimeImage) -> None:
-    if find_payload(elf, image) is not None:
-        hint = "revert it first, then patch the original with all fault reports together"
-        raise BinaryError("this file is already hardened", hint=hint)
-    digest = hashlib.sha256(elf.data).hexdigest()
-    if plan.binary.sha256 != digest:
-        raise DocumentError(f"the plan is about a file with sha256 {plan.binary.sha256}, this one has {digest}")
-    names = elf.section_names()
-    if ".gopclntab" in names or ".note.go.buildid" in names:
+def _check_suitable(elf: Elf, identity: FileIdentity, plan: Plan, image: RuntimeImage) -> None:
+    if find_payload(elf, image.magic) is not None:
+        raise BinaryError("this file is already hardened", hint="its manifest is needed to harden it again")
+    if plan.binary.sha256 != identity.sha256:
+        raise DocumentError(
+            f"the plan is about a file with sha256 {plan.binary.sha256}, this one has {identity.sha256}"
+        )
+    if elf.section(".gopclntab") or elf.section(".note.go.buildid"):
         raise BinaryError("this is a Go program: its own runtime moves stacks and inspects code addresses")
 
 
@@ -169,7 +178,7 @@ def _payload(
     if events_path is not None:
         events_at = len(payload)
         payload += _path(events_path)
-    text = elf.executable
+    text = elf.code_segments
     header = image.structs["payload_header"].pack(
         magic=image.magic,
         abi_version=image.constants["ABI_VERSION"],
@@ -183,7 +192,7 @@ def _payload(
         patch_table=table,
         events_path=events_at,
         text_start=min(load.address for load in text),
-        text_end=max(load.address + load.memory_size for load in text),
+        text_end=max(load.end for load in text),
         plan_hash=plan.digest(),
     )
     return header + payload[len(header) :], patches
@@ -221,7 +230,10 @@ def _flags(elf: Elf, image: RuntimeImage) -> int:
 
 
 def _path(events_path: str) -> bytes:
-    encoded = events_path.encode("utf-8", "surrogateescape")
+    try:
+        encoded = events_path.encode()
+    except UnicodeEncodeError:
+        raise BinaryError("the events path is not UTF-8", hint="the manifest has to name it") from None
     if not encoded or b"\0" in encoded or len(encoded) > _EVENTS_PATH_MAX:
         raise BinaryError(f"the events path is empty, holds a NUL or is longer than {_EVENTS_PATH_MAX} bytes")
     return encoded + b"\0"
@@ -229,39 +241,51 @@ def _path(events_path: str) -> bytes:
 
 def _apply(
     elf: Elf, layout: _layout.Layout, payload: bytes, entries: list[tuple[Entry, bytes]]
-) -> tuple[bytes, list[Change]]:
-    """The hardened file, and the ranges of the original that differ in it."""
-    data = bytearray(elf.data)
+) -> tuple[Edited, list[Change]]:
+    """The hardened file's content, and the ranges of the original that differ in it."""
+    edits: list[tuple[int, bytes]] = []
     changes: list[Change] = []
 
     def put(offset: int, new: bytes, what: str, address: int | None = None) -> None:
         old = elf.data[offset : offset + len(new)]
         if old != new:
             changes.append(Change(offset=offset, original=old.hex(), what=what, address=address))
-            data[offset : offset + len(new)] = new
+            edits.append((offset, new))
 
-    put(elf.segment_table, _layout.segment_table(elf, layout, len(payload)), "program headers")
+    headers = _layout.segment_table(elf, layout, len(payload))
+    _check_headers(elf, Segment.unpack(headers), layout)
+    put(elf.segment_table, headers, "program headers")
     for entry, new in entries:
-        offset = elf.offset(entry.address)
+        offset = elf.offset_of(entry.address)
         assert offset is not None  # the entry was decoded from there
         put(offset, new.ljust(len(entry.original), b"\xcc"), "function entry", entry.address)
-    data += bytes(layout.payload_offset - len(data)) + payload
-    tail = _layout.section_tail(elf, layout, len(payload), len(data))
-    if tail is not None:
-        headers, table, count = tail
-        data += headers
+    tail = bytes(layout.payload_offset - len(elf.data)) + payload
+    sections = _layout.section_tail(elf, layout, len(payload), len(elf.data) + len(tail))
+    if sections is not None:
+        headers, table, count = sections
+        tail += headers
         put(_SHOFF, struct.pack("<Q", table), "offset of the section headers")
         put(_SHNUM, struct.pack("<H", count), "number of sections")
-    _check_result(elf, Elf(bytes(data)), layout)
-    return bytes(data), sorted(changes, key=lambda change: change.offset)
+    edits.sort()
+    _check_disjoint(edits, len(elf.data))
+    changes.sort(key=lambda change: change.offset)
+    return Edited(elf.data, len(elf.data), tuple(edits), tail), changes
 
 
-def _check_result(before: Elf, after: Elf, layout: _layout.Layout) -> None:
-    """What must hold whatever went before: the result parses, and every original address lies where it lay."""
+def _check_headers(before: Elf, after: list[Segment], layout: _layout.Layout) -> None:
+    """What must hold whatever went before: every original address lies where it lay, the payload behind them all."""
     kept = [(load.address, load.offset, load.file_size, load.flags) for load in before.loads]
-    now = [(load.address, load.offset, load.file_size, load.flags) for load in after.loads]
-    others = [s for s in before.segments if s.type not in (PT_LOAD, PT_NOTE, PT_PHDR)]
-    if now[: len(kept)] != kept or len(now) != len(kept) + 1 or any(s not in after.segments for s in others):
+    now = [(load.address, load.offset, load.file_size, load.flags) for load in after if load.kind == PT_LOAD]
+    others = [s for s in before.segments if s.kind not in (PT_LOAD, PT_NOTE, PT_PHDR)]
+    if now[: len(kept)] != kept or len(now) != len(kept) + 1 or any(s not in after for s in others):
         raise BinaryError("the rewritten headers do not describe the original", hint="this is a bug of stemrw")
-    if after.loads[-1].address != layout.payload_address:
+    if now[-1][0] != layout.payload_address:
         raise BinaryError("the payload is not the last segment", hint="this is a bug of stemrw")
+
+
+def _check_disjoint(edits: list[tuple[int, bytes]], size: int) -> None:
+    """A damaged file can have its headers where its code is."""
+    ends = [0, *(offset + len(new) for offset, new in edits)]
+    for (offset, _), end in zip([*edits, (size, b"")], ends, strict=True):
+        if offset < end:
+            raise BinaryError(f"two of the places to change overlap, at file offset {offset:#x}", hint="is it damaged?")

@@ -6,19 +6,19 @@ import hashlib
 import mmap
 from functools import cached_property
 
+from stemrw.elf import Elf, read_binary
 from stemrw.image._cfi import UnwindTable
-from stemrw.image._elf import Elf
 
 
 class Module:
     """An ELF file behind an open descriptor, which stays the caller's.
 
-    Raises BinaryError if it is no x86-64 ELF file, ValueError or OSError if it cannot be mapped.
+    Raises BinaryError if it is no x86-64 ELF file, or cannot be read.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
-        self._elf = Elf(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), path)
+        self._elf = Elf(read_binary(descriptor), path)
         self._unwind = UnwindTable(self._elf)
 
     def code_address(self, offset: int) -> int | None:

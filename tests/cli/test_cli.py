@@ -93,6 +93,54 @@ def test_json_prints_the_manifest(capsys: Capture) -> None:
     assert capsys.readouterr().out == Path("out.manifest.json").read_text()
 
 
+def regions(file: str) -> list[str]:
+    return [region["address"] for region in json.loads(Path(f"{file}.manifest.json").read_text())["regions"]]
+
+
+def test_a_further_report_adds_a_region(folder: Path) -> None:
+    report = {"binary": str(DASH), "address": "0x4d6e", "class": "divide"}
+    (folder / "report").write_text(json.dumps(report))
+    together = ["--fault", "report", "--events", "/var/log/events"]
+    assert call(["patch", str(DASH), "--region", "main", "-o", "one", "--events", "/var/log/events"]) == 0
+    first = (Path("one").read_bytes(), Path("one.manifest.json").read_bytes())
+    assert call(["patch", "one", "--region", "main"]) == 0
+    assert (Path("one").read_bytes(), Path("one.manifest.json").read_bytes()) == first
+    assert call(["patch", "one", "--fault", "report"]) == 0
+    assert call(["patch", str(DASH), *together, "-o", "other"]) == 0
+    assert call(["patch", "other", "--region", "main", "-o", "both"]) == 0
+    assert Path("both").read_bytes() == Path("one").read_bytes()
+    assert set(regions("other")) < set(regions("one"))
+    assert Path("one").read_bytes().count(b"STEMRW\x01\n") == 1
+    assert call(["revert", "one", "-o", "dash"]) == 0
+    assert Path("dash").read_bytes() == DASH.read_bytes()
+
+
+def test_a_region_can_be_taken_out(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
+    before = Path("one").read_bytes()
+    assert call(["patch", "one", "--region", "0x4d30", "--return", "7"]) == 0
+    changed = ["patch", "one", "--region", "0x4d30", "--return", "8", "-o", "eight"]
+    assert call(changed) == 0
+    assert json.loads(Path("eight.manifest.json").read_text())["regions"][1]["return_value"] == "0x8"
+    assert call(["revert", "one", "--region", "0x4d30"]) == 0
+    assert Path("one").read_bytes() == before
+    capsys.readouterr()
+    assert call(["revert", "one", "--region", "0x4d30"]) == 2
+    assert "its regions: main (" in capsys.readouterr().err
+    assert call(["revert", "one", "--region", "main"]) == 2
+    assert "no region would be left" in capsys.readouterr().err
+    assert Path("one").read_bytes() == before
+
+
+def test_hardened_file_without_its_manifest(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
+    Path("one.manifest.json").rename("kept")
+    for command in (["patch", "one", "--region", "0x4d30"], ["revert", "one"]):
+        assert call(command) == 2
+        assert "--manifest names it" in capsys.readouterr().err
+        assert call([*command, "--manifest", "kept", "-o", "out"]) == 0
+
+
 ERRORS = [
     (["patch", "gone", "--region", "main"], "gone: there is no such file"),
     (["patch", str(DASH)], "nothing says what to harden against"),
@@ -109,7 +157,7 @@ ERRORS = [
     (["patch"], "Missing argument"),
     (["patch", str(DASH), "--wrong"], "No such option"),
     (["revert", "gone"], "gone: cannot be read"),
-    (["revert", str(DASH)], "cannot read the manifest"),
+    (["revert", str(DASH)], "is not hardened (there is nothing to revert)"),
     (["no-command"], "No such command"),
 ]
 
@@ -146,7 +194,7 @@ def test_manifest_of_another_file(folder: Path, capsys: Capture) -> None:
     ],
 )
 def test_damaged_manifest(folder: Path, capsys: Capture, content: str, message: str) -> None:
-    (folder / "out").write_bytes(b"\x7fELF")
+    assert call(["patch", str(DASH), "--region", "main", "-o", "out"]) == 0
     (folder / "out.manifest.json").write_text(content)
     assert call(["revert", "out"]) == 2
     assert message in capsys.readouterr().err
@@ -156,7 +204,7 @@ def test_bug_is_one_line_and_a_traceback_on_demand(capsys: Capture, monkeypatch:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("some\nbug")
 
-    monkeypatch.setattr("stemrw.image.Image.open", broken)
+    monkeypatch.setattr("stemrw.elf.Elf.open", broken)
     assert call(["patch", str(DASH), "--region", "main"]) == 70
     assert re.fullmatch(r"stemrw: internal error: ZeroDivisionError: some \(.*\)\n", capsys.readouterr().err)
     monkeypatch.setenv("STEMRW_DEBUG", "1")

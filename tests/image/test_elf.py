@@ -26,7 +26,7 @@ from stemrw.image._code import branch_candidates
         (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 183) + bytes(44), "machine 183"),
         (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 1, 62) + bytes(44), "relocatable object"),
         (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 4, 62) + bytes(44), "core dump"),
-        (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 62) + bytes(44), "no executable segment"),
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 62) + bytes(44), "no usable program headers"),
     ],
 )
 def test_bad_files_are_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:

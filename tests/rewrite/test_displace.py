@@ -127,7 +127,7 @@ def test_every_entry_of_a_real_program(path: str) -> None:
     from elftools.dwarf.callframe import FDE
     from elftools.elf.elffile import ELFFile
 
-    from stemrw.rewrite._elf import Elf
+    from stemrw.elf import Elf
     from stemrw.rewrite._entry import find_entry
 
     file = Path(path)

@@ -65,7 +65,7 @@ def test_start_gate_is_the_first_and_signal_calls_are_observed(hardened: Hardene
 
 def test_revert_gives_the_identical_file(hardened: Hardened) -> None:
     _, data, result = hardened
-    assert revert(result.data, result.manifest) == data
+    assert bytes(revert(result.data, result.manifest)) == data
 
 
 def test_same_input_same_bytes(hardened: Hardened, null_image: RuntimeImage) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sense.sensing import Program, Sense, Sensed, argv, build
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Background jobs of a shell start with SIGINT ignored, and hand that down to all their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""What the dynamic loader reads: relocations and dynamic symbols, found without section headers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stemrw.elf._file import Elf
+from stemrw.elf._symbols import SYMBOL_SIZE
+from stemrw.elf.constants import (
+    DT_GNU_HASH,
+    DT_HASH,
+    DT_JMPREL,
+    DT_PLTRELSZ,
+    DT_RELA,
+    DT_RELASZ,
+    DT_RELR,
+    DT_RELRSZ,
+    DT_STRSZ,
+    DT_STRTAB,
+    DT_SYMTAB,
+)
+
+R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_IRELATIVE = 1, 6, 7, 8, 37
+_RELA = struct.Struct("<QQq")
+
+
+class Relocation(NamedTuple):
+    """One dynamic relocation with addend; `symbol` is an index, 0 for none."""
+
+    place: int
+    kind: int
+    symbol: int
+    addend: int
+
+
+def relocations(elf: Elf) -> Iterator[Relocation]:
+    """Every dynamic relocation with addend, of data and of the procedure linkage table."""
+    for table, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
+        if table in elf.dynamic:
+            raw = elf.read(elf.dynamic_value(table), elf.dynamic_value(size))
+            for place, info, addend in _RELA.iter_unpack(raw[: len(raw) // _RELA.size * _RELA.size]):
+                yield Relocation(place, info & 0xFFFF_FFFF, info >> 32, addend)
+
+
+def relr_places(elf: Elf) -> Iterator[int]:
+    """Packed relative relocations: an address, then bitmaps of the 63 words behind it (generic ABI, SHT_RELR)."""
+    raw = elf.read(elf.dynamic_value(DT_RELR), elf.dynamic_value(DT_RELRSZ))
+    base = 0
+    for (word,) in struct.iter_unpack("<Q", raw[: len(raw) & -8]):
+        if word & 1 == 0:
+            yield word
+            base = word + 8
+        else:
+            yield from (base + 8 * i for i in range(63) if word >> i + 1 & 1)
+            base += 63 * 8
+
+
+def dynamic_symbols(elf: Elf) -> tuple[bytes, bytes]:
+    """The dynamic symbol table and its strings, as bytes; empty where there are none."""
+    if DT_SYMTAB not in elf.dynamic or DT_STRTAB not in elf.dynamic:
+        return b"", b""
+    raw = elf.read(elf.dynamic_value(DT_SYMTAB), SYMBOL_SIZE * _symbol_count(elf))
+    return raw, elf.read(elf.dynamic_value(DT_STRTAB), elf.dynamic_value(DT_STRSZ))
+
+
+def _symbol_count(elf: Elf) -> int:
+    """No tag says how many symbols there are: the hash tables do, and relocations name further ones."""
+    if DT_HASH in elf.dynamic:
+        head = elf.read(elf.dynamic_value(DT_HASH), 8)
+        return int(struct.unpack("<II", head)[1]) if len(head) == 8 else 0
+    named = max((relocation.symbol for relocation in relocations(elf)), default=-1) + 1
+    return max(named, _gnu_hash_count(elf))
+
+
+def _gnu_hash_count(elf: Elf) -> int:
+    table = elf.dynamic_value(DT_GNU_HASH)
+    head = elf.read(table, 16)
+    if not table or len(head) < 16:
+        return 0
+    buckets, first, bloom, _ = struct.unpack("<IIII", head)
+    buckets_at = table + 16 + 8 * bloom
+    raw = elf.read(buckets_at, 4 * buckets)
+    last = max(struct.unpack(f"<{len(raw) // 4}I", raw[: len(raw) & -4]), default=0)
+    if last < first:
+        return int(first)
+    chain = elf.read(buckets_at + 4 * buckets + 4 * (last - first), 1 << 20)
+    for i, (word,) in enumerate(struct.iter_unpack("<I", chain[: len(chain) & -4])):  # the last chain ends odd
+        if word & 1:
+            return last + i + 1
+    return last + 1
