@@ -147,7 +147,7 @@ void export_abi(void) {
     FIELD(recovery, own);
 }
 
-/* For arch/x86_64/entry.S alone. */
+/* For arch/x86_64/entry.S; Python looks into contexts only when it emulates the runtime. */
 void export_assembly(void);
 void export_assembly(void) {
     CONSTANT(EPOCH_SHIFT);
@@ -187,6 +187,9 @@ void export_assembly(void) {
     FIELD(context, rescue_double);
     FIELD(context, rescue_is_double);
     FIELD(context, registers);
+    FIELD(context, fault_class); /* these for `stemrw verify --emulate` */
+    FIELD(context, fault_pc);
+    FIELD(context, fault_address);
 
     STRUCT(mark);
     FIELD(mark, rsp);
