@@ -9,18 +9,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from stemrw.documents.fault_report import printable
 from stemrw.documents.manifest import Manifest, manifest_path
 from stemrw.documents.plan import PlannedRegion
+from stemrw.text import printable
 
 
 def summary(manifest: Manifest, output: Path) -> str:
     """What was written, and for each region what it is, why it was chosen and what it returns."""
     lines = [Text.assemble((printable(str(output)), "bold"), f": {_added(manifest)}")]
     for region in manifest.regions:
-        lines.append(Text.assemble("  region ", (_name(region), "cyan"), f", {region.size} bytes"))
+        lines.append(Text.assemble("  region ", (region_name(region), "cyan"), f", {region.size} bytes"))
         lines += [Text(f"    {printable(why)}") for why in region.why]
-        lines.append(Text.assemble("    a rescue returns ", (_returned(region), "green"), _because(region)))
+        lines.append(Text.assemble("    a rescue returns ", (returned_value(region), "green"), _because(region)))
     if manifest.unobserved:
         names = ", ".join(map(printable, manifest.unobserved))
         lines.append(Text(f"  not observed, because not called through a stub: {names}"))
@@ -33,11 +33,13 @@ def _added(manifest: Manifest) -> str:
     return f"{len(manifest.regions)} region{'s' if len(manifest.regions) > 1 else ''}, {added} bytes added"
 
 
-def _name(region: PlannedRegion) -> str:
+def region_name(region: PlannedRegion) -> str:
+    """Symbol and address, or the address alone."""
     return f"{printable(region.symbol)} at {region.address:#x}" if region.symbol else f"{region.address:#x}"
 
 
-def _returned(region: PlannedRegion) -> str:
+def returned_value(region: PlannedRegion) -> str:
+    """What a rescue returns, as a person writes it."""
     if region.return_kind == "void":
         return "nothing"
     if region.return_kind == "double":

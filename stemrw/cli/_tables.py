@@ -1,0 +1,93 @@
+"""Lines and tables on standard output: by rich on a terminal, plain in a pipe.
+
+Plain means: no colour, nothing that depends on a width, columns aligned by spaces, one line per row.  Whatever is shown
+goes through `printable`, so that strings of files cannot steer the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from stemrw.text import printable
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text, in a rich style."""
+
+    text: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under column names; `styles` has a rich style for each row, or is empty. Numbers in `right` columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    styles: Sequence[str] = ()
+    right: Sequence[str] = ()
+
+
+def heading(text: str) -> Iterator[Line]:
+    """An empty line and a title."""
+    yield Line()
+    yield Line(text, "bold")
+
+
+def show(parts: Iterable[Line | Table]) -> None:
+    """Print on standard output."""
+    console = Console(file=sys.stdout, highlight=False)
+    for part in parts:
+        if console.is_terminal:
+            console.print(_rich(part), markup=False)
+        elif isinstance(part, Line):
+            print(_clean(part.text))
+        else:
+            print("\n".join(_plain(part)))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Console]:
+    """Say on standard error that something goes on, on a terminal and as long as it lasts."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield console
+        return
+    with console.status(Text(_clean(what))):
+        yield console
+
+
+def _clean(text: str) -> str:
+    return printable(text)
+
+
+def _rich(part: Line | Table) -> Text | RichTable:
+    if isinstance(part, Line):
+        return Text(_clean(part.text), part.style)
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for i, name in enumerate(part.columns):
+        last = i == len(part.columns) - 1
+        justify = "right" if name in part.right else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=not last, overflow="fold")  # type: ignore[arg-type]
+    for i, row in enumerate(part.rows):
+        table.add_row(*(Text(_clean(cell)) for cell in row), style=part.styles[i] if part.styles else None)
+    return table
+
+
+def _plain(table: Table) -> Iterator[str]:
+    rows = [tuple(table.columns), *(tuple(map(_clean, row)) for row in table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if name in table.right else cell.ljust(width)
+            for cell, width, name in zip(row, widths, table.columns, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()

@@ -1,0 +1,103 @@
+"""What is checked, one function per `Check`.
+
+The strongest is to harden the original again, with the regions that the manifest names: the same runtime must give the
+same file, so nothing is in it that this tool does not put there.  The others say what was done, and hold where the file
+was made by another version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stemrw import __version__
+from stemrw.diff import _headers
+from stemrw.diff._code import DISPLACED_BYTES, disassemble, follow, until_jump
+from stemrw.diff._ranges import differing
+from stemrw.documents.difference import ChangedRange, Check, FileFacts, Outcome, Verdict
+from stemrw.documents.localization import BinaryIdentity
+from stemrw.documents.manifest import Manifest
+from stemrw.documents.plan import Plan
+from stemrw.elf import Elf
+from stemrw.errors import StemrwError
+from stemrw.rewrite import rewrite
+from stemrw.runtime import RuntimeImage
+
+
+def verdict(checks: Sequence[Check]) -> Verdict:
+    """What the checks come to."""
+    if any(check.outcome == "failed" for check in checks):
+        return "unaccounted"
+    rebuilt = any(check.name == "rebuilt" and check.outcome == "ok" for check in checks)
+    return "accounted" if rebuilt else "accounted-not-rebuilt"
+
+
+def check_manifest(hardened: FileFacts, manifest: Manifest | None) -> Check:
+    if manifest is None:
+        return Check(name="manifest", outcome="failed", text="there is no manifest: nothing accounts for the changes")
+    if hardened.sha256 == manifest.output.sha256:
+        return Check(name="manifest", outcome="ok", text="the hardened file has the sha256 that its manifest names")
+    text = f"the manifest is about a hardened file with sha256 {manifest.output.sha256}"
+    return Check(name="manifest", outcome="failed", text=text)
+
+
+def check_original(original: FileFacts, manifest: Manifest | None) -> Check:
+    if manifest is None:
+        return Check(name="original", outcome="skipped", text="without a manifest nothing says what the original was")
+    if original.sha256 == manifest.input.sha256:
+        return Check(name="original", outcome="ok", text="the original has the sha256 that the manifest names")
+    text = f"the manifest is about an original with sha256 {manifest.input.sha256}"
+    return Check(name="original", outcome="failed", text=text)
+
+
+def check_bytes(original: Elf, hardened: Elf, changes: Sequence[ChangedRange], identical: int) -> Check:
+    if len(hardened.data) < len(original.data):
+        return Check(name="bytes", outcome="failed", text="the hardened file is shorter than the original")
+    lost = [change for change in changes if not change.accounted]
+    if lost:
+        where = ", ".join(f"{change.offset:#x}" for change in lost[:3]) + (" and more" if len(lost) > 3 else "")
+        text = f"{sum(c.size for c in lost)} bytes that differ are not accounted for, at file offset {where}"
+        return Check(name="bytes", outcome="failed", text=text)
+    size, others = len(original.data), len(original.data) - identical
+    text = f"all {size:,} bytes were compared: {identical:,} are identical, the manifest names the {others:,} others"
+    return Check(name="bytes", outcome="ok", text=text)
+
+
+def check_entries(hardened: Elf, manifest: Manifest) -> Check:
+    for patch in manifest.patches:
+        back = patch.address + patch.length
+        if patch.gate not in follow(hardened, patch.address):
+            text = f"the entry at {patch.function:#x} does not lead to its gate at {patch.gate:#x}"
+        elif not until_jump(disassemble(hardened.code(patch.displaced, DISPLACED_BYTES), patch.displaced), back):
+            text = f"the displaced instructions of {patch.function:#x} do not lead back behind its entry"
+        else:
+            continue
+        return Check(name="entries", outcome="failed", text=text)
+    text = f"all {len(manifest.patches)} patched entries lead to their gates, and the instructions moved away lead back"
+    return Check(name="entries", outcome="ok", text=text)
+
+
+def check_headers(original: Elf, hardened: Elf) -> Check:
+    complaint = _headers.complaint(original, hardened)
+    if complaint is not None:
+        return Check(name="headers", outcome="failed", text=complaint)
+    text = "every segment and section of the original lies where it lay, with the rights it had; none is writable code"
+    return Check(name="headers", outcome="ok", text=text)
+
+
+def check_rebuilt(original: Elf, hardened: Elf, manifest: Manifest, image: RuntimeImage) -> Check:
+    def check(outcome: Outcome, text: str) -> Check:
+        return Check(name="rebuilt", outcome=outcome, text=text)
+
+    if (manifest.tool_version, manifest.runtime.sha256) != (__version__, image.sha256):
+        made = f"stemrw {manifest.tool_version} with runtime {manifest.runtime.sha256[:12]}…"
+        return check("skipped", f"it was made by {made}, which is not installed here: the appended part is not checked")
+    identity = BinaryIdentity(path=str(original.path), sha256=manifest.input.sha256, build_id=manifest.input.build_id)
+    try:
+        plan = Plan(binary=identity, regions=manifest.regions)
+        again = bytes(rewrite(original, plan, events_path=manifest.events, image=image).content)
+    except (StemrwError, ValueError) as error:
+        return check("failed", f"hardening the original again fails: {error}".splitlines()[0])
+    if again == bytes(hardened.data):
+        return check("ok", "hardening the original again, with these regions, gives the same file bit for bit")
+    first = next(differing(memoryview(again), memoryview(hardened.data)), range(min(len(again), len(hardened.data)), 0))
+    return check("failed", f"hardening the original again gives another file, from offset {first.start:#x} on")
