@@ -1,15 +1,17 @@
 """The ELF container, x86-64 only: headers, segments, sections, notes, the dynamic section; what is read can be packed.
 
 Written by hand rather than on top of a library: what is written back must be exactly what was there, it works without
-section headers, costs a fraction of a millisecond, and says what is wrong with a bad file. Nothing here looks at code.
+section headers, costs a fraction of a millisecond, and says what is wrong with a bad file. Nothing here decodes code.
 """
 
+from stemrw.elf._branches import branch_candidates, branches_into
 from stemrw.elf._dynamic import (
     R_X86_64_64,
     R_X86_64_GLOB_DAT,
     R_X86_64_IRELATIVE,
     R_X86_64_JUMP_SLOT,
     R_X86_64_RELATIVE,
+    RelativePointers,
     Relocation,
     dynamic_symbols,
     relocations,
@@ -17,7 +19,7 @@ from stemrw.elf._dynamic import (
 )
 from stemrw.elf._file import Elf, c_string, read_binary
 from stemrw.elf._headers import Section, Segment, align
-from stemrw.elf._symbols import SYMBOL_SIZE, SymbolEntry, symbol_entries
+from stemrw.elf._symbols import SYMBOL_SIZE, SymbolEntry, SymbolTable
 
 __all__ = [
     "R_X86_64_64",
@@ -27,15 +29,18 @@ __all__ = [
     "R_X86_64_RELATIVE",
     "SYMBOL_SIZE",
     "Elf",
+    "RelativePointers",
     "Relocation",
     "Section",
     "Segment",
     "SymbolEntry",
+    "SymbolTable",
     "align",
+    "branch_candidates",
+    "branches_into",
     "c_string",
     "dynamic_symbols",
     "read_binary",
     "relocations",
     "relr_places",
-    "symbol_entries",
 ]

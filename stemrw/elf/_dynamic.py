@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from stemrw.elf._file import Elf
-from stemrw.elf._symbols import SYMBOL_SIZE
+from stemrw.elf._symbols import SYMBOL_SIZE, SymbolTable
 from stemrw.elf.constants import (
     DT_GNU_HASH,
     DT_HASH,
@@ -35,13 +36,57 @@ class Relocation(NamedTuple):
     addend: int
 
 
-def relocations(elf: Elf) -> Iterator[Relocation]:
-    """Every dynamic relocation with addend, of data and of the procedure linkage table."""
+def relocations(elf: Elf, *kinds: int) -> Iterator[Relocation]:
+    """The dynamic relocations with addend, of data and of the procedure linkage table; of some kinds only, if given."""
     for table, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
         if table in elf.dynamic:
             raw = elf.read(elf.dynamic_value(table), elf.dynamic_value(size))
             for place, info, addend in _RELA.iter_unpack(raw[: len(raw) // _RELA.size * _RELA.size]):
-                yield Relocation(place, info & 0xFFFF_FFFF, info >> 32, addend)
+                if not kinds or info & 0xFFFF_FFFF in kinds:
+                    yield Relocation(place, info & 0xFFFF_FFFF, info >> 32, addend)
+
+
+class RelativePointers:
+    """Addresses inside the file that the loader stores somewhere: function tables, vtables, GOT entries.
+
+    Libraries have hundreds of thousands: they are looked for in the relocations' bytes, not listed.
+    """
+
+    def __init__(self, elf: Elf) -> None:
+        self._elf = elf
+        self._table = (
+            elf.read(elf.dynamic_value(DT_RELA), elf.dynamic_value(DT_RELASZ)) if DT_RELA in elf.dynamic else b""
+        )
+        self._indirect = {r.place: r.addend for r in relocations(elf, R_X86_64_IRELATIVE)}
+
+    @cached_property
+    def _packed(self) -> frozenset[int]:
+        return frozenset(relr_places(self._elf))
+
+    def at(self, place: int) -> int | None:
+        """What the loader stores at an address."""
+        if place in self._packed:
+            return self._elf.word(place)
+        return next((addend for _, addend in self._matches(place, 0)), self._indirect.get(place))
+
+    def holds(self, address: int) -> bool:
+        """Whether the loader stores an address anywhere."""
+        return (
+            any(self._matches(address, 16))
+            or address in self._indirect.values()
+            or any(self._elf.word(place) == address for place in self._packed)
+        )
+
+    def _matches(self, value: int, field: int) -> Iterator[tuple[int, int]]:
+        """Place and addend of the relative relocations in which the 8 bytes at offset `field` are `value`."""
+        sought = value.to_bytes(8, "little")
+        at = self._table.find(sought)
+        while at >= 0:
+            if at % _RELA.size == field and at - field + _RELA.size <= len(self._table):
+                place, info, addend = _RELA.unpack_from(self._table, at - field)
+                if info == R_X86_64_RELATIVE:
+                    yield place, addend
+            at = self._table.find(sought, at + 1)
 
 
 def relr_places(elf: Elf) -> Iterator[int]:
@@ -57,12 +102,12 @@ def relr_places(elf: Elf) -> Iterator[int]:
             base += 63 * 8
 
 
-def dynamic_symbols(elf: Elf) -> tuple[bytes, bytes]:
-    """The dynamic symbol table and its strings, as bytes; empty where there are none."""
+def dynamic_symbols(elf: Elf) -> SymbolTable:
+    """The dynamic symbol table; empty where there is none."""
     if DT_SYMTAB not in elf.dynamic or DT_STRTAB not in elf.dynamic:
-        return b"", b""
+        return SymbolTable(b"", b"")
     raw = elf.read(elf.dynamic_value(DT_SYMTAB), SYMBOL_SIZE * _symbol_count(elf))
-    return raw, elf.read(elf.dynamic_value(DT_STRTAB), elf.dynamic_value(DT_STRSZ))
+    return SymbolTable(raw, elf.read(elf.dynamic_value(DT_STRTAB), elf.dynamic_value(DT_STRSZ)))
 
 
 def _symbol_count(elf: Elf) -> int:

@@ -1,12 +1,13 @@
-"""Entries of symbol tables."""
+"""Symbol tables: nothing is decoded before it is asked for, for some have hundreds of thousands of entries."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
 
 from stemrw.elf._file import c_string
+from stemrw.elf.constants import STT_FUNC, STT_GNU_IFUNC
 
 _ENTRY = struct.Struct("<IBBHQQ")
 SYMBOL_SIZE = _ENTRY.size
@@ -23,8 +24,44 @@ class SymbolEntry(NamedTuple):
     size: int
 
 
-def symbol_entries(table: bytes, strings: bytes, kinds: frozenset[int] | None = None) -> Iterator[SymbolEntry]:
-    """The entries of a table with its strings; only those of some `kinds` (STT_…) if given."""
-    for name, info, _, section, value, size in _ENTRY.iter_unpack(table[: len(table) // SYMBOL_SIZE * SYMBOL_SIZE]):
-        if kinds is None or info & 15 in kinds:
-            yield SymbolEntry(c_string(strings, name), info & 15, section, value, size)
+class SymbolTable(Sequence[SymbolEntry]):
+    """The entries of one table."""
+
+    def __init__(self, table: bytes, strings: bytes) -> None:
+        self._raw = table[: len(table) // SYMBOL_SIZE * SYMBOL_SIZE]
+        self._strings = strings
+
+    def __len__(self) -> int:
+        return len(self._raw) // SYMBOL_SIZE
+
+    @overload
+    def __getitem__(self, index: int) -> SymbolEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SymbolEntry]: ...
+    def __getitem__(self, index: int | slice) -> SymbolEntry | list[SymbolEntry]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        name, info, _, section, value, size = _ENTRY.unpack_from(self._raw, index % len(self) * SYMBOL_SIZE)
+        return SymbolEntry(c_string(self._strings, name), info & 15, section, value, size)
+
+    def functions(self) -> Iterator[tuple[int, int, int]]:
+        """Address, size in bytes and place of the name (see `name`) of every defined function."""
+        for name, info, _, section, value, size in _ENTRY.iter_unpack(self._raw):
+            if info & 15 in (STT_FUNC, STT_GNU_IFUNC) and section and value:
+                yield value, size, name
+
+    def name(self, place: int) -> str:
+        """The string at a place in the table's strings; empty where there is none."""
+        return c_string(self._strings, place)
+
+    def places(self, name: str) -> set[int]:
+        """Every place at which a name stands in the table's strings; also as the end of a longer one."""
+        sought = name.encode("utf-8", "surrogateescape") + b"\0"
+        found = set()
+        at = self._strings.find(sought)
+        while at >= 0:
+            found.add(at)
+            at = self._strings.find(sought, at + 1)
+        return found

@@ -12,6 +12,8 @@ ResultKind = Literal["void", "bool", "signed", "unsigned", "pointer", "float", "
 
 _BOOL, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
 _WRAPPERS = {"DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_atomic_type"}
+_SEARCHED = 4 << 20
+"""Bytes of debug information that are searched through where no table of addresses (.debug_aranges) leads into it."""
 _POINTERS = {"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"}
 _AGGREGATES = {"DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_array_type"}
 
@@ -41,14 +43,35 @@ def result_type(path: str, entry: int) -> ResultType | None:
 def _subprogram(dwarf: Any, entry: int) -> Any:
     aranges = dwarf.get_aranges()
     offset = aranges.cu_offset_at_addr(entry) if aranges is not None else None
+    if offset is None and dwarf.debug_info_sec.size > _SEARCHED:
+        return None
     units = [dwarf.get_CU_at(offset)] if offset is not None else dwarf.iter_CUs()
     for unit in units:
+        if offset is None and not _may_hold(dwarf, unit.get_top_DIE(), entry):
+            continue
         for die in unit.iter_DIEs():
             if die.tag == "DW_TAG_subprogram":
                 low = die.attributes.get("DW_AT_low_pc")
                 if low is not None and low.value == entry:
                     return die
     return None
+
+
+def _may_hold(dwarf: Any, top: Any, entry: int) -> bool:
+    """Whether the code of a unit can include an address."""
+    low, high, ranges = (top.attributes.get(f"DW_AT_{name}") for name in ("low_pc", "high_pc", "ranges"))
+    if ranges is not None and top.cu.header.version < 5:
+        base = low.value if low is not None else 0
+        for part in dwarf.range_lists().get_range_list_at_offset(ranges.value):
+            if not hasattr(part, "begin_offset"):
+                base = part.base_address
+            elif base + part.begin_offset <= entry < base + part.end_offset:
+                return True
+        return False
+    if low is None or high is None:
+        return True
+    end = high.value if high.form == "DW_FORM_addr" else low.value + high.value
+    return bool(low.value <= entry < end)
 
 
 def _attribute_die(die: Any, name: str) -> Any:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stemrw.elf import Elf
+from stemrw.elf import Elf, RelativePointers, branches_into
 from stemrw.image._cfi import UnwindTable
-from stemrw.image._code import Instruction, branch_candidates, decode
+from stemrw.image._code import Instruction, decode
 from stemrw.image._dwarf import ResultType, result_type
-from stemrw.image._symbols import DEBUG_ROOT, Symbol, debug_file, function_symbols, imports, stored_pointers
+from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, debug_file, imports
 
 NEVER_RETURN = frozenset(
     "abort exit _exit _Exit quick_exit __assert_fail __assert __assert_perror_fail __stack_chk_fail __chk_fail "
@@ -113,38 +113,25 @@ class Image:
         return UnwindTable(self.elf)
 
     @cached_property
-    def _symbols(self) -> list[Symbol]:
-        return function_symbols(self.elf, self._debug_root)
-
-    @cached_property
-    def _names(self) -> dict[int, Symbol]:
-        """Best symbol of each address: the first table that has one, global-looking names before local clones."""
-        names: dict[int, Symbol] = {}
-        for symbol in self._symbols:
-            names.setdefault(symbol.address, symbol)
-        return names
-
-    @cached_property
-    def _sized_symbols(self) -> list[Symbol]:
-        return sorted((s for s in self._names.values() if s.size), key=lambda s: s.address)
+    def _symbols(self) -> FunctionSymbols:
+        return FunctionSymbols(self.elf, self._debug_root)
 
     def function_at(self, address: int) -> Function | None:
         """The range of code with its own unwind entry or symbol that covers an address; may be a fragment."""
         fde = self._unwind.at(address)
         if fde is not None and fde.size:
-            symbol = self._names.get(fde.start)
+            symbol = self._symbols.at(fde.start)
             name = symbol.name if symbol else None
             cold = name is not None and ".cold" in name
             return Function(fde.start, fde.size, name, ".eh_frame", fragment=cold or not fde.starts_as_function)
-        i = bisect_right(self._sized_symbols, address, key=lambda s: s.address) - 1
-        if i >= 0 and address < self._sized_symbols[i].address + self._sized_symbols[i].size:
-            found = self._sized_symbols[i]
+        found = self._symbols.covering(address)
+        if found is not None:
             return Function(found.address, found.size, found.name, found.table, fragment=".cold" in found.name)
         return self._unlisted(address)
 
     def _unlisted(self, address: int) -> Function | None:
         """Code without unwind entry and sized symbol: from the nearest named or entry address below up to the next."""
-        starts: list[int] = sorted({*self._names, *([self.elf.entry] if self.elf.entry else [])})
+        starts: list[int] = sorted({*self._symbols.addresses, *([self.elf.entry] if self.elf.entry else [])})
         i = bisect_right(starts, address) - 1
         if i < 0 or not self.is_code(address) or not self.is_code(starts[i]):
             return None
@@ -155,14 +142,13 @@ class Image:
         limit += [s.address + s.memory_size for s in self.elf.code_segments if s.holds(starts[i])]
         if address >= min(limit):
             return None
-        symbol = self._names.get(starts[i])
+        symbol = self._symbols.at(starts[i])
         name, source = (symbol.name, symbol.table) if symbol else (None, "entry point")
         return Function(starts[i], min(limit) - starts[i], name, source)
 
     def functions_named(self, name: str) -> list[Function]:
         """All functions with a name; `main` is also found in stripped programs."""
-        addresses = dict.fromkeys(s.address for s in self._symbols if s.name == name)
-        found = [f for f in map(self.function_at, addresses) if f is not None]
+        found = [f for f in map(self.function_at, self._symbols.named(name)) if f is not None]
         if not found and name == "main" and self.main is not None:
             found = [self.main]
         return found
@@ -170,9 +156,8 @@ class Image:
     @cached_property
     def main(self) -> Function | None:
         """The program's `main`: by symbol, else from what the entry point hands to `__libc_start_main`."""
-        for symbol in self._symbols:
-            if symbol.name == "main":
-                return self.function_at(symbol.address)
+        for address in self._symbols.named("main"):
+            return self.function_at(address)
         if not self.is_program or not self.is_code(self.elf.entry):
             return None
         candidate = None
@@ -195,7 +180,7 @@ class Image:
         if instruction.mnemonic == "lea":
             return pointed
         if instruction.mnemonic in ("mov", "movabs") and pointed is not None:
-            return self.pointers.get(pointed) or self.elf.word(pointed)
+            return self._pointers.at(pointed) or self.elf.word(pointed)
         return int(source, 0) if source[:1].isdigit() else None
 
     # Fragments
@@ -244,7 +229,7 @@ class Image:
 
     def _is_entered(self, part: Function) -> bool:
         """Cheap signs that a part is a function of its own: a name, its address in a table, a call of its entry."""
-        if part.entry in self._taken or (part.symbol is not None and ".cold" not in part.symbol):
+        if self._pointers.holds(part.entry) or (part.symbol is not None and ".cold" not in part.symbol):
             return True
         return any(site.is_call for site, _, _ in self._references(part.entry, part.entry + 1))
 
@@ -262,15 +247,13 @@ class Image:
 
     def _references(self, low: int, high: int) -> Iterator[tuple[Instruction, int, Function]]:
         """Direct branches into [low, high): the instruction, its target and the function that holds it."""
-        for segment in self.elf.code_segments:
-            code = self.elf.read(segment.address, segment.file_size)
-            for site, target in branch_candidates(code, segment.address, low, high):
-                function = self.function_at(site)
-                if function is None:
-                    continue
-                instruction = self.instruction_at(function, site)
-                if instruction is not None and instruction.target == target:
-                    yield instruction, target, function
+        for site, target in branches_into(self.elf, low, high):
+            function = self.function_at(site)
+            if function is None:
+                continue
+            instruction = self.instruction_at(function, site)
+            if instruction is not None and instruction.target == target:
+                yield instruction, target, function
 
     # Code
 
@@ -317,13 +300,8 @@ class Image:
         return list(decode(self.elf.read(address, 16 * count), address, count))
 
     @cached_property
-    def pointers(self) -> dict[int, int]:
-        """Place → address that the loader stores there (relative relocations)."""
-        return stored_pointers(self.elf)
-
-    @cached_property
-    def _taken(self) -> frozenset[int]:
-        return frozenset(self.pointers.values())
+    def _pointers(self) -> RelativePointers:
+        return RelativePointers(self.elf)
 
     @cached_property
     def _imports(self) -> dict[int, str]:
@@ -337,8 +315,9 @@ class Image:
         target = call.target
         if target is None:
             return None
-        if target in self._names:
-            return self._names[target].name
+        symbol = self._symbols.at(target)
+        if symbol is not None:
+            return symbol.name
         for instruction in decode(self.elf.read(target, 24), target, 3):
             if instruction.is_jump:
                 return self._imports.get(instruction.pointed or 0)

@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import lzma
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from stemrw.elf import (
     R_X86_64_64,
     R_X86_64_GLOB_DAT,
-    R_X86_64_IRELATIVE,
     R_X86_64_JUMP_SLOT,
-    R_X86_64_RELATIVE,
     Elf,
+    SymbolTable,
     dynamic_symbols,
     relocations,
-    relr_places,
-    symbol_entries,
 )
-from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC
+from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB
 from stemrw.errors import BinaryError
-
-_FUNCTIONS = frozenset((STT_FUNC, STT_GNU_IFUNC))
-_BINDS = (R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
 
 DEBUG_ROOT = Path("/usr/lib/debug")
 
@@ -42,6 +38,55 @@ class Symbol:
     table: str
 
 
+class FunctionSymbols:
+    """All function symbols that any table of a file knows, the best table first."""
+
+    def __init__(self, elf: Elf, debug_root: Path = DEBUG_ROOT) -> None:
+        self._tables = list(_tables(elf, debug_root))
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[int, int, int]]:
+        """Address → number of the table, size and place of the name, of the first symbol there."""
+        found: dict[int, tuple[int, int, int]] = {}
+        for number, (table, _) in enumerate(self._tables):
+            for address, size, name in table.functions():
+                if address not in found:
+                    found[address] = number, size, name
+        return found
+
+    @cached_property
+    def addresses(self) -> list[int]:
+        """Of all symbols, ascending."""
+        return sorted(self._places)
+
+    @cached_property
+    def _sized(self) -> list[int]:
+        return sorted(address for address, (_, size, _) in self._places.items() if size)
+
+    def at(self, address: int) -> Symbol | None:
+        """The best symbol of an address."""
+        place = self._places.get(address)
+        if place is None:
+            return None
+        table, source = self._tables[place[0]]
+        return Symbol(table.name(place[2]), address, place[1], source)
+
+    def covering(self, address: int) -> Symbol | None:
+        """The sized symbol whose range holds an address."""
+        i = bisect_right(self._sized, address) - 1
+        found = self.at(self._sized[i]) if i >= 0 else None
+        return found if found is not None and address < found.address + found.size else None
+
+    def named(self, name: str) -> list[int]:
+        """Addresses of the symbols of a name, each once."""
+        found: dict[int, None] = {}
+        for table, _ in self._tables:
+            places = table.places(name)
+            if places:
+                found |= dict.fromkeys(address for address, _, place in table.functions() if place in places)
+        return list(found)
+
+
 def debug_file(build_id: str | None, root: Path = DEBUG_ROOT) -> Path | None:
     """The separate debug file that distributions install for a build-id, if it is there."""
     if not build_id or len(build_id) < 4:
@@ -50,64 +95,37 @@ def debug_file(build_id: str | None, root: Path = DEBUG_ROOT) -> Path | None:
     return path if path.is_file() else None
 
 
-def function_symbols(elf: Elf, debug_root: Path = DEBUG_ROOT) -> list[Symbol]:
-    """All function symbols that any table knows, the best table first."""
-    found = list(_from_sections(elf, ".symtab", SHT_SYMTAB))
-    found += _from_sections(elf, ".dynsym", SHT_DYNSYM) if elf.sections else _from_dynamic(elf)
-    found += _mini_debug_info(elf)
+def _tables(elf: Elf, debug_root: Path) -> Iterator[tuple[SymbolTable, str]]:
+    """Tables with their names for people, the best first."""
+    yield from _from_sections(elf, SHT_SYMTAB, ".symtab")
+    if elf.sections:
+        yield from _from_sections(elf, SHT_DYNSYM, ".dynsym")
+    else:
+        yield dynamic_symbols(elf), ".dynsym"
+    yield from _mini_debug_info(elf)
     path = debug_file(elf.build_id, debug_root)
     if path is not None:
         with contextlib.suppress(BinaryError):  # a broken debug file is no reason not to patch the program
-            found += [Symbol(s.name, s.address, s.size, str(path)) for s in _debug_symbols(Elf.open(path))]
-    return found
+            yield from _from_sections(Elf.open(path), SHT_SYMTAB, str(path))
 
 
-def _debug_symbols(elf: Elf) -> Iterator[Symbol]:
-    return _from_sections(elf, ".symtab", SHT_SYMTAB)
-
-
-def _mini_debug_info(elf: Elf) -> list[Symbol]:
+def _mini_debug_info(elf: Elf) -> Iterator[tuple[SymbolTable, str]]:
     """Fedora's `.gnu_debugdata`: an xz-compressed ELF file whose `.symtab` holds what `.dynsym` lacks."""
     section = elf.section(".gnu_debugdata")
-    if section is None:
-        return []
-    try:
-        inner = Elf(lzma.decompress(elf.section_bytes(section)), elf.path)
-    except (lzma.LZMAError, BinaryError):
-        return []
-    return [Symbol(s.name, s.address, s.size, ".gnu_debugdata") for s in _debug_symbols(inner)]
+    if section is not None:
+        with contextlib.suppress(lzma.LZMAError, BinaryError):
+            inner = Elf(lzma.decompress(elf.section_bytes(section)), elf.path)
+            yield from _from_sections(inner, SHT_SYMTAB, ".gnu_debugdata")
 
 
-def _from_sections(elf: Elf, table: str, kind: int) -> Iterator[Symbol]:
+def _from_sections(elf: Elf, kind: int, name: str) -> Iterator[tuple[SymbolTable, str]]:
     for section in elf.sections:
         if section.kind == kind and section.link < len(elf.sections):
-            strings = elf.section_bytes(elf.sections[section.link])
-            yield from _symbols(elf.section_bytes(section), strings, table)
-
-
-def _from_dynamic(elf: Elf) -> list[Symbol]:
-    """`.dynsym` through the dynamic table, for files without section headers."""
-    return list(_symbols(*dynamic_symbols(elf), ".dynsym"))
-
-
-def _symbols(raw: bytes, strings: bytes, table: str) -> Iterator[Symbol]:
-    for entry in symbol_entries(raw, strings, _FUNCTIONS):
-        if entry.section and entry.value:
-            yield Symbol(entry.name, entry.value, entry.size, table)
+            yield SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link])), name
 
 
 def imports(elf: Elf) -> dict[int, str]:
     """GOT slot address → name of the library function that the loader puts there."""
-    names = [entry.name for entry in symbol_entries(*dynamic_symbols(elf))]
-    bound = (r for r in relocations(elf) if r.kind in _BINDS and 0 < r.symbol < len(names))
-    return {relocation.place: names[relocation.symbol] for relocation in bound}
-
-
-def stored_pointers(elf: Elf) -> dict[int, int]:
-    """Place → address inside the file that the loader stores there: function tables, vtables, GOT entries."""
-    found = {r.place: r.addend for r in relocations(elf) if r.kind in (R_X86_64_RELATIVE, R_X86_64_IRELATIVE)}
-    for place in relr_places(elf):
-        value = elf.word(place)
-        if value is not None:
-            found[place] = value
-    return found
+    symbols = dynamic_symbols(elf)
+    bound = relocations(elf, R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
+    return {r.place: symbols[r.symbol].name for r in bound if 0 < r.symbol < len(symbols)}

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from stemrw.elf import (
     R_X86_64_64,
@@ -17,10 +16,10 @@ from stemrw.elf import (
     R_X86_64_JUMP_SLOT,
     R_X86_64_RELATIVE,
     Elf,
+    SymbolTable,
     dynamic_symbols,
     relocations,
     relr_places,
-    symbol_entries,
 )
 from stemrw.elf.constants import (
     DT_INIT,
@@ -29,9 +28,8 @@ from stemrw.elf.constants import (
     DT_NEEDED,
     DT_SONAME,
     SHT_SYMTAB,
-    STT_FUNC,
 )
-from stemrw.rewrite._entry import ENDBR64
+from stemrw.rewrite._entry import ENDBR64, Target
 
 OBSERVED = frozenset({
     "sigaction", "__sigaction", "signal", "__sysv_signal", "sysv_signal", "bsd_signal", "ssignal", "sigset",
@@ -49,15 +47,6 @@ _STUB_SECTIONS = (".plt.sec", ".plt", ".plt.got", ".iplt")
 _STUB_JUMPS = (b"\xff\x25", b"\xf2\xff\x25")  # jmp [rip+slot], and with the bnd prefix of old linkers
 
 
-@dataclass(frozen=True)
-class Target:
-    """A function to patch: entry address, size in bytes (0: unknown) and a name for people."""
-
-    address: int
-    size: int
-    name: str
-
-
 def start(elf: Elf) -> Target | None:
     """Where the file's own code begins to run; None where a shared object has no initialiser."""
     if elf.is_program:
@@ -73,12 +62,13 @@ def start(elf: Elf) -> Target | None:
 
 def observed(elf: Elf) -> tuple[list[Target], list[str]]:
     """Stubs of observed imports by address, and the names of imports that are called in a way that cannot be seen."""
-    symbols = list(symbol_entries(*dynamic_symbols(elf)))
+    symbols = dynamic_symbols(elf)
     slots: dict[int, str] = {}
-    for place, kind, symbol, _ in relocations(elf):
-        binds = kind in (R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64) and 0 < symbol < len(symbols)
-        if binds and symbols[symbol].name in OBSERVED and not symbols[symbol].value:
-            slots[place] = symbols[symbol].name
+    for place, _, index, _ in relocations(elf, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64):
+        if 0 < index < len(symbols):
+            symbol = symbols[index]
+            if symbol.name in OBSERVED and not symbol.value:
+                slots[place] = symbol.name
     stubs = [Target(address, 0, f"{slots[slot]}@plt") for address, slot in _stubs(elf) if slot in slots]
     seen = {stub.name.removesuffix("@plt") for stub in stubs}
     unseen = sorted(set(slots.values()) - seen)
@@ -105,10 +95,11 @@ def _static_functions(elf: Elf) -> list[Target]:
     found: dict[int, Target] = {}
     for section in elf.sections:
         if section.kind == SHT_SYMTAB and section.link < len(elf.sections):
-            strings = elf.section_bytes(elf.sections[section.link])
-            for symbol in symbol_entries(elf.section_bytes(section), strings, frozenset({STT_FUNC})):
-                if symbol.size and symbol.name in OBSERVED_STATIC:
-                    found.setdefault(symbol.value, Target(symbol.value, symbol.size, symbol.name))
+            table = SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link]))
+            wanted = {place: name for name in OBSERVED_STATIC for place in table.places(name)}
+            for address, size, place in table.functions():
+                if size and place in wanted:
+                    found.setdefault(address, Target(address, size, wanted[place]))
     return list(found.values())
 
 
@@ -117,11 +108,11 @@ def _first_initialiser(elf: Elf) -> int | None:
     slot = elf.dynamic_value(DT_INIT_ARRAY)
     if not slot or elf.dynamic_value(DT_INIT_ARRAYSZ) < 8:
         return None
-    for place, kind, symbol, addend in relocations(elf):
+    for place, kind, symbol, addend in relocations(elf, R_X86_64_RELATIVE, R_X86_64_64):
         if place == slot and kind == R_X86_64_RELATIVE:
             return addend
         if place == slot and kind == R_X86_64_64:
-            symbols = list(symbol_entries(*dynamic_symbols(elf)))
+            symbols = dynamic_symbols(elf)
             return symbols[symbol].value + addend if symbol < len(symbols) else None
     return elf.word(slot) or None if slot in relr_places(elf) else None
 

@@ -11,9 +11,9 @@ from elftools.elf.sections import NoteSection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stemrw.elf import branch_candidates
 from stemrw.errors import BinaryError
 from stemrw.image import Image
-from stemrw.image._code import branch_candidates
 
 
 @pytest.mark.parametrize(
