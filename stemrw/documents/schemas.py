@@ -18,6 +18,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "localization": ("stemrw.documents.localization", "Localization"),
     "plan": ("stemrw.documents.plan", "Plan"),
     "manifest": ("stemrw.documents.manifest", "Manifest"),
+    "status": ("stemrw.documents.status", "Status"),
     "difference": ("stemrw.documents.difference", "Difference"),
 })  # fmt: skip
 """Module and class of each document; imported when it is asked for."""

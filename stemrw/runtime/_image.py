@@ -43,6 +43,10 @@ class Struct:
         return {name: data[at + offset : at + offset + size] for name, (offset, size) in self.fields.items()}
 
 
+_COUNTS = frozenset({"REASON_COUNT"})
+"""Constants that are no enumerators, though they are named like some."""
+
+
 @dataclass(frozen=True)
 class RuntimeImage:
     """The injected runtime, as built."""
@@ -68,6 +72,16 @@ class RuntimeImage:
     def fault_class(self, name: str) -> int:
         """The number of a fault class as documents name it ("null-dereference"); raises KeyError."""
         return self.constants["FAULT_" + name.upper().replace("-", "_")]
+
+    def enumerator(self, prefix: str, value: int) -> str:
+        """The name of an enumerator as documents have it: `enumerator("FAULT_", 1)` is "null-dereference".
+
+        A value that has no name is its number.
+        """
+        for name, number in self.constants.items():
+            if name.startswith(prefix) and number == value and name not in _COUNTS:
+                return name.removeprefix(prefix).lower().replace("_", "-")
+        return str(value)
 
 
 @cache
