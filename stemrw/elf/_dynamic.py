@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from stemrw.elf._file import Elf
-from stemrw.elf._symbols import SYMBOL_SIZE, SymbolTable
+from stemrw.elf._symbols import SYMBOL_SIZE, SymbolTable, occurrences
 from stemrw.elf.constants import (
     DT_GNU_HASH,
     DT_HASH,
@@ -25,6 +25,7 @@ from stemrw.elf.constants import (
 
 R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_IRELATIVE = 1, 6, 7, 8, 37
 _RELA = struct.Struct("<QQq")
+_TABLES = ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ))
 
 
 class Relocation(NamedTuple):
@@ -38,12 +39,11 @@ class Relocation(NamedTuple):
 
 def relocations(elf: Elf, *kinds: int) -> Iterator[Relocation]:
     """The dynamic relocations with addend, of data and of the procedure linkage table; of some kinds only, if given."""
-    for table, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
-        if table in elf.dynamic:
-            raw = elf.read(elf.dynamic_value(table), elf.dynamic_value(size))
-            for place, info, addend in _RELA.iter_unpack(raw[: len(raw) // _RELA.size * _RELA.size]):
-                if not kinds or info & 0xFFFF_FFFF in kinds:
-                    yield Relocation(place, info & 0xFFFF_FFFF, info >> 32, addend)
+    for table, size in _TABLES:
+        raw = elf.read(elf.dynamic_value(table), elf.dynamic_value(size))
+        for place, info, addend in _RELA.iter_unpack(raw[: len(raw) // _RELA.size * _RELA.size]):
+            if not kinds or info & 0xFFFF_FFFF in kinds:
+                yield Relocation(place, info & 0xFFFF_FFFF, info >> 32, addend)
 
 
 class RelativePointers:
@@ -79,14 +79,24 @@ class RelativePointers:
 
     def _matches(self, value: int, field: int) -> Iterator[tuple[int, int]]:
         """Place and addend of the relative relocations in which the 8 bytes at offset `field` are `value`."""
-        sought = value.to_bytes(8, "little")
-        at = self._table.find(sought)
-        while at >= 0:
-            if at % _RELA.size == field and at - field + _RELA.size <= len(self._table):
-                place, info, addend = _RELA.unpack_from(self._table, at - field)
-                if info == R_X86_64_RELATIVE:
-                    yield place, addend
-            at = self._table.find(sought, at + 1)
+        for place, info, addend in _entries_with(self._table, value, field):
+            if info == R_X86_64_RELATIVE:
+                yield place, addend
+
+
+def bound_to(elf: Elf, symbol: int, *kinds: int) -> Iterator[int]:
+    """Where the loader puts the address of a dynamic symbol, given by its number; by relocations of some kinds."""
+    for table, size in _TABLES:
+        raw = elf.read(elf.dynamic_value(table), elf.dynamic_value(size))
+        for kind in kinds:
+            yield from (place for place, _, _ in _entries_with(raw, symbol << 32 | kind, 8))
+
+
+def _entries_with(table: bytes, value: int, field: int) -> Iterator[tuple[int, int, int]]:
+    """The entries of a relocation table in which the 8 bytes at offset `field` are `value`."""
+    for at in occurrences(table, value.to_bytes(8, "little")):
+        if at % _RELA.size == field and at - field + _RELA.size <= len(table):
+            yield _RELA.unpack_from(table, at - field)
 
 
 def relr_places(elf: Elf) -> Iterator[int]:

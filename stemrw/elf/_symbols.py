@@ -59,9 +59,17 @@ class SymbolTable(Sequence[SymbolEntry]):
     def places(self, name: str) -> set[int]:
         """Every place at which a name stands in the table's strings; also as the end of a longer one."""
         sought = name.encode("utf-8", "surrogateescape") + b"\0"
-        found = set()
-        at = self._strings.find(sought)
-        while at >= 0:
-            found.add(at)
-            at = self._strings.find(sought, at + 1)
-        return found
+        return set(occurrences(self._strings, sought))
+
+    def indexes(self, name: str) -> list[int]:
+        """Numbers of the entries of a name."""
+        starts = (at for place in self.places(name) for at in occurrences(self._raw, place.to_bytes(4, "little")))
+        return sorted(at // SYMBOL_SIZE for at in starts if at % SYMBOL_SIZE == 0)
+
+
+def occurrences(data: bytes, sought: bytes) -> Iterator[int]:
+    """Every place at which a byte string stands."""
+    at = data.find(sought)
+    while at >= 0:
+        yield at
+        at = data.find(sought, at + 1)
