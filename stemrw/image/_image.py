@@ -146,6 +146,20 @@ class Image:
         name, source = (symbol.name, symbol.table) if symbol else (None, "entry point")
         return Function(starts[i], min(limit) - starts[i], name, source)
 
+    def functions(self) -> Iterator[Function]:
+        """Every function and fragment that has an unwind entry or a symbol in the code, each once, by address."""
+        last = -1
+        for start in sorted({*self._unwind.starts, *self._symbols.addresses}):
+            function = self.function_at(start) if self.is_code(start) else None
+            if function is not None and function.entry > last:
+                last = function.entry
+                yield function
+
+    def name_source(self, function: Function) -> str | None:
+        """Which table knows the function's name: `.symtab`, `.dynsym`, `.gnu_debugdata` or a debug file; or None."""
+        symbol = self._symbols.at(function.entry)
+        return symbol.table if symbol is not None else None
+
     def functions_named(self, name: str) -> list[Function]:
         """All functions with a name; `main` is also found in stripped programs."""
         found = [f for f in map(self.function_at, self._symbols.named(name)) if f is not None]
