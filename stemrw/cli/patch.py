@@ -72,22 +72,26 @@ def patch(
     """
     from stemrw.cli._files import about, open_original, warn
     from stemrw.cli._render import summary
+    from stemrw.cli._tables import progress
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
     from stemrw.plan import plan
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
-    elf, known = open_original(file, manifest)
-    output = output or (file if known else Path(file.name + ".hardened"))
-    image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-    localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
-    planned = plan(localizations, image, known=known.regions if known else (), return_value=_pattern(return_value))
-    events_path = str(events) if events else known.events if known else None
-    with about(file):
-        done = rewrite(elf, planned, events_path=events_path)
-    text = done.manifest.to_json()
-    warn(write_output([(output, done.content), (manifest_path(output), text.encode())], like=file), output)
+    value = _pattern(return_value)
+    with progress(f"hardening {file}"):
+        elf, known = open_original(file, manifest)
+        output = output or (file if known else Path(file.name + ".hardened"))
+        image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
+        localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
+        planned = plan(localizations, image, known=known.regions if known else (), return_value=value)
+        events_path = str(events) if events else known.events if known else None
+        with about(file):
+            done = rewrite(elf, planned, events_path=events_path)
+        text = done.manifest.to_json()
+        lost = write_output([(output, done.content), (manifest_path(output), text.encode())], like=file)
+    warn(lost, output)
     print(text if as_json else summary(done.manifest, output), end="")
 
 
