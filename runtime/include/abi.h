@@ -51,6 +51,8 @@ enum patch_kind {
     PATCH_REGION = 1,  /* a function to be emulated, with checkpoint and rescue */
     PATCH_START = 2,   /* program entry point or first initialiser: prepare the runtime, then go on natively */
     PATCH_OBSERVE = 3, /* emulate this call without checkpoint: its system calls must be seen (sigaction@plt …) */
+    PATCH_STONE = 4,   /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
+                          of the program: tells the original bytes, its boundaries are all 255 */
 };
 
 enum return_kind {
@@ -90,7 +92,7 @@ struct patch {
     uint32_t reserved;      /* 0 */
     uint32_t gate;          /* offset of the gate from the header */
     uint32_t displaced;     /* offset of the displaced instructions, which end with a jump behind the patch */
-    uint8_t length;         /* overwritten bytes, whole instructions: 5 … 24 */
+    uint8_t length;         /* overwritten bytes, whole instructions: 2 … 24 */
     uint8_t original[31];   /* the overwritten bytes; the rest is 0 */
     uint8_t
         boundaries[32]; /* [i]: offset of the displaced copy of the instruction that began at address+i; 255: none */

@@ -53,7 +53,8 @@ class Patch(Document):
     """One function entry that leads to a gate now.
 
     `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime) or "observe" (a call that changes
-    signal handling).  `address` is the first replaced byte, `function` the entry: they differ by an endbr64.
+    signal handling).  `address` is the first replaced byte, `function` the entry: they differ by an endbr64.  With a
+    `stone`, the entry is a short jump to there, and the jump to the gate stands in this padding.
     """
 
     kind: Literal["region", "start", "observe"]
@@ -63,6 +64,7 @@ class Patch(Document):
     length: int
     gate: Address
     displaced: Address
+    stone: Address | None = None
 
 
 class Change(Document):

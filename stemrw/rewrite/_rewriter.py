@@ -13,9 +13,9 @@ from stemrw.elf import Elf, Segment, align
 from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
-from stemrw.rewrite._displace import Displaced, displace, jump
+from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
 from stemrw.rewrite._edited import Edited
-from stemrw.rewrite._entry import Entry, check_not_entered, find_entry
+from stemrw.rewrite._entry import Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
 from stemrw.runtime import RuntimeImage, load_image
 
@@ -63,11 +63,9 @@ def rewrite(
     identity = identify(elf)
     _check_suitable(elf, identity, plan, image)
     sites, unobserved = _sites(elf, plan)
-    layout = _layout.place(elf, image.state_size(len(sites)))
+    layout = _layout.place(elf, image.state_size(len(_places(sites))))
     payload, patches = _payload(elf, plan, sites, layout, image, events_path)
-
-    edits = [(site.entry, jump(site.entry.address, patch.gate)) for site, patch in zip(sites, patches, strict=True)]
-    content, changes = _apply(elf, layout, payload, edits)
+    content, changes = _apply(elf, layout, payload, [(s.entry, p.gate) for s, p in zip(sites, patches, strict=True)])
     manifest = Manifest(
         tool_version=__version__,
         runtime=RuntimeIdentity(version=image.version, abi=image.constants["ABI_VERSION"], sha256=image.sha256),
@@ -117,27 +115,29 @@ def _check_suitable(elf: Elf, identity: FileIdentity, plan: Plan, image: Runtime
 
 def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
     """Every entry to patch by ascending address, and the names of imports that stay unobserved."""
-    sites = [
-        _Site("region", region.symbol, find_entry(elf, region.address, region.size), region) for region in plan.regions
-    ]
-    start = _mechanism.start(elf)
+    wanted: dict[int, tuple[str, Target, PlannedRegion | None]] = {
+        region.address: ("region", Target(region.address, region.size, region.symbol), region)
+        for region in plan.regions
+    }
     observed, unobserved = _mechanism.observed(elf)
-    wanted = [("start", start)] if start else []
-    wanted += [("observe", target) for target in observed]
-    taken = {site.entry.function for site in sites}
-    for kind, target in wanted:
-        if target.address not in taken:
-            sites.append(_Site(kind, target.name, find_entry(elf, target.address, target.size)))
-            taken.add(target.address)
-    sites.sort(key=lambda site: site.entry.address)
-    check_not_entered(elf, [site.entry for site in sites])
-    for a, b in zip(sites, sites[1:], strict=False):
-        if a.entry.address + len(a.entry.original) > b.entry.function:
-            raise BinaryError(
-                f"this function is too short to be patched together with the one at {b.entry.function:#x}",
-                address=a.entry.function,
-            )
-    return sites, unobserved
+    start = _mechanism.start(elf)
+    if start is not None:
+        wanted.setdefault(start.address, ("start", start, None))
+    for target in observed:
+        wanted.setdefault(target.address, ("observe", target, None))
+    entries = find_entries(elf, [target for _, target, _ in wanted.values()])
+    sites = [
+        _Site(kind, target.name, entry, region)
+        for (kind, target, region), entry in zip(wanted.values(), entries, strict=True)
+    ]
+    return sorted(sites, key=lambda site: site.entry.address), unobserved
+
+
+def _places(sites: list[_Site]) -> list[tuple[int, _Site]]:
+    """Address and site of every replaced place, entries and stones, by address: the order of the runtime's table."""
+    entries = [(site.entry.address, site) for site in sites]
+    stones = [(site.entry.stone.address, site) for site in sites if site.entry.stone is not None]
+    return sorted(entries + stones, key=lambda place: place[0])
 
 
 def _payload(
@@ -147,9 +147,11 @@ def _payload(
     base = layout.payload_address
     record = image.structs["patch"]
     table = align(len(image.data), 64)
-    gates = table + record.size * len(sites)
+    places = _places(sites)
+    number = {address: i for i, (address, _) in enumerate(places)}
+    gates = table + record.size * len(places)
     code = bytearray()
-    records = bytearray()
+    records: dict[int, bytes] = {}
     patches: list[Patch] = []
     displaced_at = gates + GATE_SIZE * len(sites)
     displaced_code = bytearray()
@@ -158,9 +160,12 @@ def _payload(
         gate, at = gates + GATE_SIZE * i, displaced_at + len(displaced_code)
         handler = image.symbols[f"gate_{site.kind}"]
         native = image.constants["GATE_NATIVE"]
-        code += make_gate(base + gate, base + table + record.size * i, base + handler, base + at, native)
+        code += make_gate(base + gate, base + table + record.size * number[entry.address], base + handler, base + at,
+                          native)  # fmt: skip
         displaced = displace(entry.instructions, entry.original, base + at)
-        records += _record(site, displaced, gate, at, image)
+        records[entry.address] = _record(site, displaced, gate, at, image)
+        if entry.stone is not None:
+            records[entry.stone.address] = _stone_record(entry, entry.stone, gate, at, image)
         displaced_code += displaced.code.ljust(align(len(displaced.code), 16), b"\xcc")
         patches.append(
             Patch(
@@ -171,9 +176,11 @@ def _payload(
                 length=len(entry.original),
                 gate=base + gate,
                 displaced=base + at,
+                stone=entry.stone.address if entry.stone is not None else None,
             )
         )
-    payload = image.data.ljust(table, b"\xcc") + records + code + displaced_code
+    payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
+    payload += code + displaced_code
     events_at = 0
     if events_path is not None:
         events_at = len(payload)
@@ -188,7 +195,7 @@ def _payload(
         state_size=layout.state_size,
         payload_size=len(payload),
         image_size=len(image.data),
-        patch_count=len(sites),
+        patch_count=len(places),
         patch_table=table,
         events_path=events_at,
         text_start=min(load.address for load in text),
@@ -213,7 +220,7 @@ def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, ima
         "displaced": displaced_at,
         "length": len(entry.original),
         "original": entry.original,
-        "boundaries": displaced.boundaries.ljust(size, b"\xff"),
+        "boundaries": displaced.boundaries.ljust(size, bytes([NO_BOUNDARY])),
     }
     if region is not None:
         values["return_value"] = region.return_value
@@ -222,6 +229,20 @@ def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, ima
         if region.check_class is not None:
             values["check_class"] = image.fault_class(region.check_class)
     return image.structs["patch"].pack(**values)
+
+
+def _stone_record(entry: Entry, stone: Stone, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:
+    """The struct patch of a stone: it tells the original bytes."""
+    return image.structs["patch"].pack(
+        address=stone.address,
+        function=entry.function,
+        kind=image.constants["PATCH_STONE"],
+        gate=gate,
+        displaced=displaced_at,
+        length=len(stone.original),
+        original=stone.original,
+        boundaries=bytes([NO_BOUNDARY]) * image.structs["patch"].fields["boundaries"][1],
+    )
 
 
 def _flags(elf: Elf, image: RuntimeImage) -> int:
@@ -240,7 +261,7 @@ def _path(events_path: str) -> bytes:
 
 
 def _apply(
-    elf: Elf, layout: _layout.Layout, payload: bytes, entries: list[tuple[Entry, bytes]]
+    elf: Elf, layout: _layout.Layout, payload: bytes, gates: list[tuple[Entry, int]]
 ) -> tuple[Edited, list[Change]]:
     """The hardened file's content, and the ranges of the original that differ in it."""
     edits: list[tuple[int, bytes]] = []
@@ -255,10 +276,11 @@ def _apply(
     headers = _layout.segment_table(elf, layout, len(payload))
     _check_headers(elf, Segment.unpack(headers), layout)
     put(elf.segment_table, headers, "program headers")
-    for entry, new in entries:
-        offset = elf.offset_of(entry.address)
-        assert offset is not None  # the entry was decoded from there
-        put(offset, new.ljust(len(entry.original), b"\xcc"), "function entry", entry.address)
+    for entry, gate in gates:
+        for address, new in entry.edits(gate):
+            offset = elf.offset_of(address)
+            assert offset is not None  # it was decoded from there
+            put(offset, new, "function entry" if address == entry.address else "padding", address)
     tail = bytes(layout.payload_offset - len(elf.data)) + payload
     sections = _layout.section_tail(elf, layout, len(payload), len(elf.data) + len(tail))
     if sections is not None:

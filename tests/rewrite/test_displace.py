@@ -128,7 +128,8 @@ def test_every_entry_of_a_real_program(path: str) -> None:
     from elftools.elf.elffile import ELFFile
 
     from stemrw.elf import Elf
-    from stemrw.rewrite._entry import find_entry
+    from stemrw.rewrite._entry import Target, find_entries
+    from stemrw.rewrite._surroundings import Surroundings
 
     file = Path(path)
     if not file.exists():
@@ -136,10 +137,12 @@ def test_every_entry_of_a_real_program(path: str) -> None:
     elf = Elf(file.read_bytes())
     with file.open("rb") as stream:
         frames = [entry for entry in ELFFile(stream).get_dwarf_info().EH_CFI_entries() if isinstance(entry, FDE)]
+    around = Surroundings(elf)
     moved = refused = 0
     for frame in frames:
+        target = Target(frame["initial_location"], frame["address_range"])
         try:
-            entry = find_entry(elf, frame["initial_location"], frame["address_range"])
+            (entry,) = find_entries(elf, [target], around)
             copy = displace(entry.instructions, entry.original, 0x8000000)
         except BinaryError:
             refused += 1

@@ -14,8 +14,8 @@ from rewrite.conftest import plan_for, run_traced
 from stemrw.elf import Elf
 from stemrw.errors import BinaryError
 from stemrw.rewrite import revert, rewrite
-from stemrw.rewrite._displace import displace
-from stemrw.rewrite._entry import check_not_entered, find_entry
+from stemrw.rewrite._entry import Target, find_entries
+from stemrw.rewrite._surroundings import Surroundings
 from stemrw.runtime import RuntimeImage
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
@@ -80,13 +80,12 @@ def patchable(file: Path, data: bytes, count: int) -> list[tuple[int, int]]:
     elf = Elf(data)
     with file.open("rb") as stream:
         frames = [entry for entry in ELFFile(stream).get_dwarf_info().EH_CFI_entries() if isinstance(entry, FDE)]
+    around = Surroundings(elf)
     found: list[tuple[int, int]] = []
     for frame in frames[:: max(1, len(frames) // (2 * count))]:
         address, size = frame["initial_location"], frame["address_range"]
         try:
-            entry = find_entry(elf, address, size)
-            displace(entry.instructions, entry.original, 0x10000000)
-            check_not_entered(elf, [entry])
+            find_entries(elf, [Target(address, size)], around)
         except BinaryError:
             continue
         if address % 16 == 0 and len(found) < count:
