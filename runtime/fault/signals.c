@@ -73,10 +73,21 @@ static bool was_sent(const struct os_siginfo *info) {
     return info->code <= 0;
 }
 
-static void lend(int signal, struct os_siginfo *info) {
+static void install_wish(int signal) {
     struct os_sigaction wish = module_runtime()->actions[signal];
     wish.flags |= wish.restorer ? OS_SA_RESTORER : 0;
     os_sigaction(signal, &wish, NULL);
+}
+
+void signals_restore(void) {
+    struct os_sigaction now;
+    for (int signal = 1; signal < 32; signal++)
+        if (HANDLED_SIGNALS >> signal & 1 && !os_sigaction(signal, NULL, &now) && now.handler == (uint64_t)&on_signal)
+            install_wish(signal);
+}
+
+static void lend(int signal, struct os_siginfo *info) {
+    install_wish(signal);
     __atomic_or_fetch(&module_state()->handlers_lent, 1u << signal, __ATOMIC_ACQ_REL);
     /* A trap is reported behind its instruction, and a signal that was sent has none: neither comes again by itself. */
     if (was_sent(info) || signal == OS_SIGTRAP || signal == OS_SIGSYS)

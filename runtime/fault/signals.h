@@ -11,6 +11,9 @@
 
 void signals_install(void);
 
+/* Where our handler is installed, the program's own action is put back. */
+void signals_restore(void);
+
 /* Take back the signals that were lent to the program's own action for one delivery. */
 void signals_reclaim(void);
 

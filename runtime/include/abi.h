@@ -51,7 +51,8 @@ enum patch_kind {
     PATCH_REGION = 1,  /* a function to be emulated, with checkpoint and rescue */
     PATCH_START = 2,   /* program entry point or first initialiser: prepare the runtime, then go on natively */
     PATCH_OBSERVE = 3, /* emulate this call without checkpoint: its system calls must be seen (sigaction@plt …) */
-    PATCH_STONE = 4,   /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
+    PATCH_STOP = 4,    /* last finaliser of a shared object: give everything back, then go on natively */
+    PATCH_STONE = 5,   /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
                           of the program: tells the original bytes, its boundaries are all 255 */
 };
 
@@ -102,7 +103,7 @@ struct patch {
  *     lea  rsp, [rsp-128]
  *     push r11
  *     lea  r11, [rip + its struct patch]
- *     jmp  gate_region | gate_start | gate_observe    (symbols of the image, by kind)
+ *     jmp  gate_region | gate_start | gate_observe | gate_stop    (symbols of the image, by kind)
  *     pop  r11                                        (GATE_NATIVE: how the runtime goes on natively)
  *     lea  rsp, [rsp+128]
  *     jmp  displaced instructions

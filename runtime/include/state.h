@@ -14,6 +14,7 @@ enum status {
     STATUS_UNUSED = 0, /* nothing has run yet */
     STATUS_READY = 1,
     STATUS_DISABLED = 2, /* this process cannot be helped (see .reasons): everything runs natively */
+    STATUS_STOPPED = 3,  /* the module's last finaliser has run: it may be unloaded at any time */
 };
 
 /* Why original code was run natively where emulation was wanted.  Counted in state.reasons[]. */

@@ -104,15 +104,17 @@ void context_follow(struct context *context) {
     context->generation = context->state->generation;
 }
 
-struct context *context_current(const struct state *state) {
+static struct context *own(const struct state *state) {
     uint64_t base;
-    if (state->status != STATUS_READY)
-        return NULL;
     __asm__ volatile("rdgsbase %0" : "=r"(base));
     if (base - state->contexts >= state->contexts_size)
         return NULL;
     struct context *context = (struct context *)base;
     return context->owner == fs_base() ? context : NULL;
+}
+
+struct context *context_current(const struct state *state) {
+    return state->status == STATUS_READY ? own(state) : NULL;
 }
 
 struct context *context_acquire(struct state *state, const struct patch *patch) {
@@ -126,7 +128,7 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
         degrade(state, patch, REASON_BUSY);
         return NULL;
     }
-    struct context *context = claim(state, owner);
+    struct context *context = state->status == STATUS_READY ? claim(state, owner) : NULL; /* not stopped meanwhile */
     if (context && (context->owner != owner || context->thread != os_gettid())) /* not mine yet, or a dead twin's */
         adopt(context, state, owner);
     runtime_unlock();
@@ -136,4 +138,39 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
     }
     set_gs_base((uint64_t)context);
     return context;
+}
+
+bool contexts_active(const struct state *state) {
+    for (uint64_t i = 0; i < state->contexts_used; i++)
+        if (slot_at(state, i)->depth && os_thread_alive(slot_at(state, i)->thread))
+            return true;
+    return false;
+}
+
+void context_leave(struct state *state) {
+    struct context *context = own(state);
+    if (!context)
+        return;
+    struct os_stack now;
+    if (context->alternate_ours && !os_sigaltstack(NULL, &now) && now.start == (uint64_t)context + ALTERNATE_OFFSET) {
+        struct os_stack none = {.flags = OS_SS_DISABLE};
+        os_sigaltstack(&none, NULL);
+    }
+    context->owner = 0;
+    context->thread = 0;
+    set_gs_base(0);
+}
+
+bool contexts_destroy(struct state *state) {
+    for (uint64_t i = 0; i < state->contexts_used; i++)
+        if (slot_at(state, i)->thread && os_thread_alive(slot_at(state, i)->thread))
+            return false;
+    for (uint64_t i = 0; i < state->contexts_used; i++) {
+        struct context *context = slot_at(state, i);
+        log_destroy(context);
+        os_unmap((void *)context->marks_start, context->mark_last + MARK_BYTES - context->marks_start);
+    }
+    os_unmap((void *)state->contexts, state->contexts_size);
+    state->contexts = state->contexts_size = state->contexts_used = 0;
+    return true;
 }

@@ -153,6 +153,11 @@ void context_follow(struct context *context);
 /* The one in the gs base, if it is this thread's; NULL otherwise. */
 struct context *context_current(const struct state *state);
 
+/* The module is about to be unloaded; under the lock. */
+bool contexts_active(const struct state *state); /* is any thread in a region? */
+void context_leave(struct state *state);         /* the calling thread's goes back: signal stack, gs base */
+bool contexts_destroy(struct state *state);      /* false: other threads that live have one, all stay */
+
 void degrade(struct state *state, const struct patch *patch, enum reason reason);
 
 #endif

@@ -34,6 +34,10 @@ bool log_create(struct context *context) {
     return false;
 }
 
+void log_destroy(struct context *context) {
+    os_unmap(wide(context), context->log_end - context->log_start + WIDE_BYTES);
+}
+
 static bool append(struct context *context, enum log_kind kind, uint64_t operand, const void *data, size_t size) {
     size_t padded = (size + 7) & ~(size_t)7;
     if (context->log + padded + sizeof(struct trailer) > context->log_end)

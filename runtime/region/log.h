@@ -28,6 +28,9 @@ enum log_kind {
 /* Reserve the log; false: no memory at all. */
 bool log_create(struct context *context);
 
+/* Give it back. */
+void log_destroy(struct context *context);
+
 /* Before `size` bytes at `address` change.  False: the log is full. */
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);

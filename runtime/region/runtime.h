@@ -79,6 +79,11 @@ static inline struct runtime *module_runtime(void) {
 /* Prepare the process; `stack` is the initial stack (argc …) or NULL, `environment` envp or NULL. */
 void runtime_start(const uint64_t *environment);
 
+/* The module's last finaliser runs: it is unloaded now, or the process ends.  Handlers go back to the program, memory
+ * to the system; from here on everything runs natively.  Nothing happens where a region is active, and memory stays
+ * where other threads have used it (stop.c). */
+void runtime_stop(void);
+
 /* The lock around everything in struct runtime.  False: this very thread holds it (a signal handler interrupted it). */
 bool runtime_lock(void);
 void runtime_unlock(void);

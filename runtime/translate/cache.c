@@ -15,6 +15,11 @@ enum {
 };
 #define REACH ((int64_t)0x78000000) /* of a 32-bit displacement, less the size of arenas and margins */
 
+struct chunk { /* of metadata: this header, then what was allocated */
+    struct chunk *older;
+    size_t size;
+};
+
 static struct cache *cache(void) {
     return module_runtime()->cache;
 }
@@ -24,14 +29,30 @@ bool cache_create(void) {
     if (!made)
         return false;
     made->translations = os_map(0, TRANSLATIONS_AT_FIRST * sizeof(struct translation), OS_READ | OS_WRITE, false);
-    made->units = os_map(0, UNITS_AT_FIRST * sizeof(struct unit), OS_READ | OS_WRITE, false);
+    module_runtime()->cache = made;
+    made->units = metadata_allocate(UNITS_AT_FIRST * sizeof(struct unit));
     made->builder = builder_create();
     if (!made->translations || !made->units || !made->builder)
         return false;
     made->translation_capacity = TRANSLATIONS_AT_FIRST;
     made->unit_capacity = UNITS_AT_FIRST;
-    module_runtime()->cache = made;
     return true;
+}
+
+void cache_destroy(void) {
+    struct cache *owner = cache();
+    for (uint32_t i = 0; i < owner->arena_count; i++) {
+        const struct arena *arena = &owner->arenas[i];
+        os_unmap((void *)arena->code, arena->end - arena->code + ARENA_SLOTS * 2 * sizeof(uint64_t));
+    }
+    for (struct chunk *chunk = owner->chunks; chunk;) {
+        struct chunk *older = chunk->older;
+        os_unmap(chunk, chunk->size);
+        chunk = older;
+    }
+    os_unmap(owner->translations, owner->translation_capacity * sizeof(struct translation));
+    builder_destroy(owner->builder);
+    os_unmap(owner, (sizeof *owner + OS_PAGE - 1) & -OS_PAGE);
 }
 
 /* ---- translations ---- */
@@ -172,12 +193,15 @@ void *metadata_allocate(size_t size) {
     struct cache *owner = cache();
     size = (size + 15) & ~(size_t)15;
     if (owner->metadata + size > owner->metadata_end) {
-        size_t chunk = size > METADATA_CHUNK ? size : METADATA_CHUNK;
-        void *made = os_map(0, (chunk + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
+        size_t bytes = sizeof(struct chunk) + (size > METADATA_CHUNK ? size : METADATA_CHUNK);
+        bytes = (bytes + OS_PAGE - 1) & -OS_PAGE;
+        struct chunk *made = os_map(0, bytes, OS_READ | OS_WRITE, false);
         if (!made)
             return NULL;
-        owner->metadata = (uintptr_t)made;
-        owner->metadata_end = owner->metadata + chunk;
+        *made = (struct chunk){owner->chunks, bytes};
+        owner->chunks = made;
+        owner->metadata = (uintptr_t)(made + 1);
+        owner->metadata_end = (uintptr_t)made + bytes;
     }
     void *result = (void *)owner->metadata;
     owner->metadata += size;
@@ -188,7 +212,7 @@ bool unit_add(const struct unit *unit) {
     struct cache *owner = cache();
     if (owner->unit_count == owner->unit_capacity) {
         uint32_t capacity = owner->unit_capacity * 2;
-        struct unit *table = os_map(0, capacity * sizeof *table, OS_READ | OS_WRITE, false);
+        struct unit *table = metadata_allocate(capacity * sizeof *table);
         if (!table)
             return false;
         for (uint32_t i = 0; i < owner->unit_count; i++)

@@ -2,8 +2,8 @@
  *
  * W^X: the pages of a unit are written while private (read+write), made read+execute, and never written again.  What
  * must change afterwards (links between units) lies in slots, which are data.  An arena holds both, and lies within
- * reach of a 32-bit displacement of the code it translates, if it can.  Nothing is ever freed: translations are made of
- * mappings that stay as long as the module does (see ranges in region/runtime.h).
+ * reach of a 32-bit displacement of the code it translates, if it can.  Nothing is freed before the module is unloaded:
+ * translations are made of mappings that stay as long as it does (see ranges in region/runtime.h).
  */
 #ifndef STEMRW_CACHE_H
 #define STEMRW_CACHE_H
@@ -51,11 +51,13 @@ struct cache {
     struct unit *units;
     struct translation *translations; /* open addressing */
     uint64_t translation_count, translation_capacity;
-    uintptr_t metadata, metadata_end;
+    uintptr_t metadata, metadata_end; /* of the newest chunk */
+    struct chunk *chunks;
     struct builder *builder;
 };
 
 bool cache_create(void);
+void cache_destroy(void); /* nothing runs in it, or will */
 
 /* All below: under the runtime's lock. */
 
@@ -68,7 +70,7 @@ bool arena_stage(struct arena *arena, size_t bytes); /* make that much from .nex
 uint32_t arena_index(const struct arena *arena);
 bool arena_slot(struct arena *arena, uint64_t target, uint32_t *slot); /* a new slot for a link to `target` */
 bool unit_add(const struct unit *unit);
-void *metadata_allocate(size_t size); /* zeroed, never freed; NULL: no memory */
+void *metadata_allocate(size_t size); /* zeroed; NULL: no memory */
 
 /* Any time, from a signal handler too: the source address of a cache address; 0: not in the cache. */
 uintptr_t cache_source_of(uintptr_t code);

@@ -13,6 +13,10 @@ struct builder *builder_create(void) {
     return os_map(0, (sizeof(struct builder) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
 }
 
+void builder_destroy(struct builder *builder) {
+    os_unmap(builder, (sizeof *builder + OS_PAGE - 1) & -OS_PAGE);
+}
+
 uint32_t builder_literal(struct builder *builder, uint64_t value) {
     for (uint32_t i = builder->literal_count; i-- > 0 && i + 8 > builder->literal_count;)
         if (builder->literals[i] == value)

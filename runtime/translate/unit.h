@@ -81,6 +81,7 @@ struct builder {
 };
 
 struct builder *builder_create(void);
+void builder_destroy(struct builder *builder);
 
 /* unit.c for rules.c */
 uint32_t builder_literal(struct builder *builder, uint64_t value);

@@ -35,6 +35,12 @@ TO_JUDGE = (
 )
 IDENTICAL = "Everything else is identical: {:,} bytes, each of them compared."
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow", "differs": "yellow"}
+_KINDS = {
+    "region": "runs emulated, with a checkpoint",
+    "start": "prepares the runtime",
+    "observe": "tells the runtime of signal handling",
+    "stop": "gives back what the runtime holds",
+}
 _SHOWN = 16
 """Bytes of a changed range that a row shows."""
 
@@ -116,11 +122,7 @@ def change_row(change: ChangedRange, shown: int) -> tuple[str, ...]:
 
 def entry_title(entry: PatchedEntry) -> str:
     """What is patched there, in words."""
-    what = {
-        "region": "runs emulated, with a checkpoint",
-        "start": "prepares the runtime",
-        "observe": "tells the runtime of signal handling",
-    }[entry.kind]
+    what = _KINDS.get(entry.kind, entry.kind)
     return f"{entry.name or 'function'} at {entry.function:#x}: {what}"
 
 

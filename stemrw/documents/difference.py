@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from stemrw.documents.base import Address, Document
-from stemrw.documents.manifest import HexBytes, Sha256
+from stemrw.documents.manifest import HexBytes, PatchKind, Sha256
 from stemrw.documents.plan import PlannedRegion
 
 Verdict = Literal["accounted", "accounted-not-rebuilt", "unaccounted"]
@@ -83,7 +83,7 @@ class PatchedEntry(Document):
     `kind` and `name` are the manifest's, `back` is where the displaced instructions lead back to.
     """
 
-    kind: Literal["region", "start", "observe"]
+    kind: PatchKind
     name: str | None
     function: Address
     before: tuple[CodeLine, ...]

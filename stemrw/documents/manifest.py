@@ -23,6 +23,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
+PatchKind = Literal["region", "start", "stop", "observe"]
+
+
 class FileIdentity(Document):
     """One file's content; `size` in bytes."""
 
@@ -52,12 +55,13 @@ class Payload(Document):
 class Patch(Document):
     """One function entry that leads to a gate now.
 
-    `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime) or "observe" (a call that changes
-    signal handling).  `address` is the first replaced byte, `function` the entry: they differ by an endbr64.  With a
-    `stone`, the entry is a short jump to there, and the jump to the gate stands in this padding.
+    `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime), "stop" (gives everything back: the
+    library may be unloaded) or "observe" (a call that changes signal handling).  `address` is the first replaced byte,
+    `function` the entry: they differ by an endbr64.  With a `stone`, the entry is a short jump to there, and the jump to
+    the gate stands in this padding.
     """
 
-    kind: Literal["region", "start", "observe"]
+    kind: PatchKind
     name: str | None = None
     function: Address
     address: Address

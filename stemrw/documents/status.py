@@ -8,7 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from stemrw.documents.base import Address, Document
-from stemrw.documents.manifest import Sha256
+from stemrw.documents.manifest import PatchKind, Sha256
+
+RuntimeState = Literal["unused", "ready", "stopped", "disabled"]
 
 
 class PatchStatus(Document):
@@ -17,7 +19,7 @@ class PatchStatus(Document):
     `function` is its link-time entry; `translated`: its code lies in the code cache.
     """
 
-    kind: Literal["region", "start", "observe"]
+    kind: PatchKind
     function: Address
     symbol: str | None = None
     entries: int
@@ -51,7 +53,8 @@ class RecoveryStatus(Document):
 class ModuleStatus(Document):
     """One hardened file in the process.
 
-    `state` is "unused" (nothing of it has run yet), "ready" or "disabled" (all runs natively; `reasons` say why).
+    `state` is "unused" (nothing of it has run yet), "ready", "stopped" (its last finaliser has run) or "disabled" (all
+    runs natively; `reasons` say why).
     `reasons` counts degradations by reason.  `threads` is how many contexts were made, `translated_bytes` how much code
     lies in the code cache, `log_peak` the largest undo log in bytes.  `recent` are the last recoveries, newest first;
     `unreadable` of them were being written while they were read.
@@ -61,7 +64,7 @@ class ModuleStatus(Document):
     payload: Address
     bias: Address
     plan_sha256: Sha256
-    state: Literal["unused", "ready", "disabled"]
+    state: RuntimeState
     recoveries: int
     degradations: int
     reasons: Mapping[str, int]

@@ -2,6 +2,7 @@
 
 * The *start*: entry point of a program, first initialiser of a shared object.  Handlers are installed and memory is
   reserved there, before the program can lock itself in.
+* The *stop*: last finaliser of a shared object.  It may be unloaded then, and handlers and memory are given back.
 * *Observed* calls: what the file imports to change signal handling, so that the runtime knows what the program wants.
   The stub in the procedure linkage table is patched; its first instruction, `jmp [rip+slot]`, is 6 bytes long.
 """
@@ -14,14 +15,17 @@ from stemrw.elf import (
     R_X86_64_64,
     R_X86_64_GLOB_DAT,
     R_X86_64_JUMP_SLOT,
-    R_X86_64_RELATIVE,
     Elf,
+    RelativePointers,
     SymbolTable,
+    bound_to,
     dynamic_symbols,
     relocations,
-    relr_places,
 )
 from stemrw.elf.constants import (
+    DT_FINI,
+    DT_FINI_ARRAY,
+    DT_FINI_ARRAYSZ,
     DT_INIT,
     DT_INIT_ARRAY,
     DT_INIT_ARRAYSZ,
@@ -51,24 +55,27 @@ def start(elf: Elf) -> Target | None:
     """Where the file's own code begins to run; None where a shared object has no initialiser."""
     if elf.is_program:
         return Target(elf.entry, 0, "entry point") if elf.entry else None
-    init = elf.dynamic_value(DT_INIT)
-    if init:
-        section = elf.section(".init")
-        size = section.size if section and section.address == init else 0
-        return Target(init, size, "DT_INIT")
-    first = _first_initialiser(elf)
-    return Target(first, 0, "DT_INIT_ARRAY") if first and elf.code(first, 1) else None
+    named = _named_by(elf, "DT_INIT", DT_INIT, ".init")
+    return named or _first_of(elf, "DT_INIT_ARRAY", DT_INIT_ARRAY, DT_INIT_ARRAYSZ)
+
+
+def stop(elf: Elf) -> Target | None:
+    """What of a shared object runs last; None for a program, and where there is no finaliser."""
+    if elf.is_program:
+        return None
+    named = _named_by(elf, "DT_FINI", DT_FINI, ".fini")
+    return named or _first_of(elf, "DT_FINI_ARRAY", DT_FINI_ARRAY, DT_FINI_ARRAYSZ)
 
 
 def observed(elf: Elf) -> tuple[list[Target], list[str]]:
     """Stubs of observed imports by address, and the names of imports that are called in a way that cannot be seen."""
     symbols = dynamic_symbols(elf)
     slots: dict[int, str] = {}
-    for place, _, index, _ in relocations(elf, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64):
-        if 0 < index < len(symbols):
-            symbol = symbols[index]
-            if symbol.name in OBSERVED and not symbol.value:
-                slots[place] = symbol.name
+    for name in OBSERVED:
+        for index in symbols.indexes(name):
+            if not symbols[index].value:
+                places = bound_to(elf, index, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64)
+                slots |= dict.fromkeys(places, name)
     stubs = [Target(address, 0, f"{slots[slot]}@plt") for address, slot in _stubs(elf) if slot in slots]
     seen = {stub.name.removesuffix("@plt") for stub in stubs}
     unseen = sorted(set(slots.values()) - seen)
@@ -103,18 +110,31 @@ def _static_functions(elf: Elf) -> list[Target]:
     return list(found.values())
 
 
-def _first_initialiser(elf: Elf) -> int | None:
-    """What the first slot of DT_INIT_ARRAY will hold (link-time): by a relocation, or by what stands there (RELR)."""
-    slot = elf.dynamic_value(DT_INIT_ARRAY)
-    if not slot or elf.dynamic_value(DT_INIT_ARRAYSZ) < 8:
-        return None
-    for place, kind, symbol, addend in relocations(elf, R_X86_64_RELATIVE, R_X86_64_64):
-        if place == slot and kind == R_X86_64_RELATIVE:
-            return addend
-        if place == slot and kind == R_X86_64_64:
-            symbols = dynamic_symbols(elf)
-            return symbols[symbol].value + addend if symbol < len(symbols) else None
-    return elf.word(slot) or None if slot in relr_places(elf) else None
+def _named_by(elf: Elf, name: str, tag: int, section_name: str) -> Target | None:
+    """The function whose address a tag of the dynamic section holds."""
+    address = elf.dynamic_value(tag)
+    section = elf.section(section_name)
+    size = section.size if section and section.address == address else 0
+    return Target(address, size, name) if address else None
+
+
+def _first_of(elf: Elf, name: str, tag: int, size_tag: int) -> Target | None:
+    """The function in the first slot of an array: initialisers run in this order, finalisers the other way round."""
+    slot = elf.dynamic_value(tag)
+    function = _stored(elf, slot) if slot and elf.dynamic_value(size_tag) >= 8 else None
+    return Target(function, 0, name) if function and elf.code(function, 1) else None
+
+
+def _stored(elf: Elf, slot: int) -> int | None:
+    """What a slot will hold (link-time address), by a relocation."""
+    stored = RelativePointers(elf).at(slot)
+    if stored is not None:
+        return stored
+    symbols = dynamic_symbols(elf)
+    for place, _, symbol, addend in relocations(elf, R_X86_64_64):
+        if place == slot and symbol < len(symbols):
+            return symbols[symbol].value + addend
+    return None
 
 
 def uses_glibc(elf: Elf) -> bool:

@@ -120,9 +120,9 @@ def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
         for region in plan.regions
     }
     observed, unobserved = _mechanism.observed(elf)
-    start = _mechanism.start(elf)
-    if start is not None:
-        wanted.setdefault(start.address, ("start", start, None))
+    for kind, place in (("start", _mechanism.start(elf)), ("stop", _mechanism.stop(elf))):
+        if place is not None:
+            wanted.setdefault(place.address, (kind, place, None))
     for target in observed:
         wanted.setdefault(target.address, ("observe", target, None))
     entries = find_entries(elf, [target for _, target, _ in wanted.values()])

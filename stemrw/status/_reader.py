@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast, get_args
 
-from stemrw.documents.status import ModuleStatus, PatchStatus, RecoveryStatus, Status
+from stemrw.documents.manifest import PatchKind
+from stemrw.documents.status import ModuleStatus, PatchStatus, RecoveryStatus, RuntimeState, Status
 from stemrw.errors import SensorError, StemrwError
 from stemrw.runtime import RuntimeImage, load_image
 from stemrw.status._process import Mapping as MemoryMapping
@@ -74,7 +75,7 @@ class _Module:
             payload=self._header["header_address"],
             bias=self._bias,
             plan_sha256=self._raw_header("plan_hash").hex(),
-            state=cast(Literal["unused", "ready", "disabled"], image.enumerator("STATUS_", state["status"])),
+            state=cast(RuntimeState, image.enumerator("STATUS_", state["status"])),
             recoveries=state["recoveries"],
             degradations=state["degradations"],
             reasons={image.enumerator("REASON_", i): n for i, n in enumerate(reasons) if n},
@@ -98,9 +99,11 @@ class _Module:
             known = self._fields("patch", table[patch.size * i :])
             counted = self._fields("patch_state", state[first + counters.size * i :])
             kind = self._image.enumerator("PATCH_", known["kind"])
+            if kind not in get_args(PatchKind):
+                continue  # a place that belongs to another entry
             found.append(
                 PatchStatus(
-                    kind=cast(Literal["region", "start", "observe"], kind),
+                    kind=cast(PatchKind, kind),
                     function=known["function"],
                     symbol=name(known["function"]),
                     entries=counted["entries"],

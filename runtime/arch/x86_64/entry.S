@@ -221,6 +221,19 @@ native:
     pop rax
     jmp r11
 
+/* gate_stop: the library's last finaliser.  Same way in; always goes on natively. */
+    .globl gate_stop
+gate_stop:
+    push rax
+    push rcx
+    SAVE_FLAGS
+    push rax
+    push_for_c
+    and rsp, -16
+    call runtime_stop
+    pop_from_c
+    jmp native
+
 /* gate_start: the program's entry point or the library's first initialiser.  Same way in; always goes on natively. */
     .globl gate_start
 gate_start:

@@ -1,0 +1,29 @@
+/* Unloading: a shared object that is closed must leave nothing behind that leads into it, and no memory.
+ *
+ * The loader runs the last finaliser when the object is closed, and at the process's end too, where other threads may
+ * be in a region still: then all stays as it is.
+ */
+#include "fault/signals.h"
+#include "region/context.h"
+#include "region/runtime.h"
+#include "translate/cache.h"
+
+void runtime_stop(void) {
+    struct state *state = module_state();
+    if (state->status != STATUS_READY || !runtime_lock())
+        return;
+    __atomic_store_n(&state->status, STATUS_STOPPED, __ATOMIC_SEQ_CST); /* nobody enters from here on */
+    if (contexts_active(state)) {
+        __atomic_store_n(&state->status, STATUS_READY, __ATOMIC_RELEASE);
+    } else {
+        signals_restore();
+        context_leave(state);
+        if (contexts_destroy(state)) {
+            struct runtime *runtime = module_runtime();
+            cache_destroy();
+            state->runtime = 0;
+            os_unmap(runtime, (sizeof *runtime + OS_PAGE - 1) & -OS_PAGE);
+        }
+    }
+    runtime_unlock();
+}
