@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -60,12 +62,13 @@ class RelativePointers:
         self._indirect = {r.place: r.addend for r in relocations(elf, R_X86_64_IRELATIVE)}
 
     @cached_property
-    def _packed(self) -> frozenset[int]:
-        return frozenset(relr_places(self._elf))
+    def _packed(self) -> array[int]:
+        return array("Q", relr_places(self._elf))
 
     def at(self, place: int) -> int | None:
         """What the loader stores at an address."""
-        if place in self._packed:
+        i = bisect_left(self._packed, place)
+        if i < len(self._packed) and self._packed[i] == place:
             return self._elf.word(place)
         return next((addend for _, addend in self._matches(place, 0)), self._indirect.get(place))
 
@@ -100,15 +103,24 @@ def _entries_with(table: bytes, value: int, field: int) -> Iterator[tuple[int, i
 
 
 def relr_places(elf: Elf) -> Iterator[int]:
-    """Packed relative relocations: an address, then bitmaps of the 63 words behind it (generic ABI, SHT_RELR)."""
+    """Packed relative relocations: an address, then bitmaps of the 63 words behind it (generic ABI, SHT_RELR).
+
+    They ascend, and lie where the file has bytes: a table that says otherwise is damaged and ends there, or a few
+    bytes could name any number of places.
+    """
     raw = elf.read(elf.dynamic_value(DT_RELR), elf.dynamic_value(DT_RELRSZ))
-    base = 0
+    base, end = 0, max(load.address + load.file_size for load in elf.loads)
     for (word,) in struct.iter_unpack("<Q", raw[: len(raw) & -8]):
         if word & 1 == 0:
+            if not base <= word < end:
+                return
             yield word
             base = word + 8
         else:
-            yield from (base + 8 * i for i in range(63) if word >> i + 1 & 1)
+            if base >= end:
+                return
+            places = range(base, min(base + 63 * 8, end), 8)
+            yield from (place for i, place in enumerate(places, 1) if word >> i & 1)
             base += 63 * 8
 
 

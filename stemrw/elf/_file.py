@@ -36,6 +36,8 @@ from stemrw.elf.constants import (
 from stemrw.errors import BinaryError
 
 _COPIED = 1 << 29
+_LONGEST_BUILD_ID = 64
+"""Bytes.  Linkers make 8 to 32; a file name is made of it, so it cannot be anything."""
 _ADDRESS_END = 1 << 64
 
 
@@ -279,4 +281,7 @@ def _notes(content: bytes, padding: int) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def _build_id(notes: Iterator[tuple[bytes, int, bytes]]) -> str | None:
-    return next((text.hex() for owner, kind, text in notes if owner == b"GNU\0" and kind == NT_GNU_BUILD_ID), None)
+    for owner, kind, text in notes:
+        if owner == b"GNU\0" and kind == NT_GNU_BUILD_ID and 0 < len(text) <= _LONGEST_BUILD_ID:
+            return text.hex()
+    return None

@@ -17,6 +17,7 @@ from stemrw.elf.constants import PT_GNU_EH_FRAME
 
 _SIZES = {0x00: 8, 0x02: 2, 0x03: 4, 0x04: 8, 0x0A: 2, 0x0B: 4, 0x0C: 8}
 _RSP = 7
+_WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,10 @@ class UnwindTable:
                 program += skip
         except (KeyError, IndexError, struct.error):
             return None
-        mask = (1 << 64) - 1
-        return Fde(start & mask, size & mask, cie.plain and _first_row_is_plain(body[program:]))
+        start, size = start & _WORD, size & _WORD
+        if size and not any(code.holds(start) and start + size <= code.end for code in self._elf.code_segments):
+            return None  # it cannot be true
+        return Fde(start, size, cie.plain and _first_row_is_plain(body[program:]))
 
     @lru_cache(maxsize=64)  # noqa: B019 - one table per file, and it lives as long as the file is looked at
     def _cie(self, at: int) -> _Cie | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from elftools.common.exceptions import DWARFError, ELFError
@@ -14,6 +15,12 @@ _BOOL, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
 _WRAPPERS = {"DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_atomic_type"}
 _SEARCHED = 4 << 20
 """Bytes of debug information that are searched through where no table of addresses (.debug_aranges) leads into it."""
+_READ = 256 << 20
+"""Bytes of debug information, unpacked, that are read into memory at all."""
+_SECTIONS = 1000
+"""Sections that a linked file may have."""
+_ENTRIES = 100_000
+"""Entries of one unit that are looked at."""
 _POINTERS = {"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"}
 _AGGREGATES = {"DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_array_type"}
 
@@ -32,12 +39,23 @@ def result_type(path: str, entry: int) -> ResultType | None:
     try:
         with open(path, "rb") as stream:
             elf = ELFFile(stream)
-            if not elf.has_dwarf_info():
+            if not _readable(elf):
                 return None
             die = _subprogram(elf.get_dwarf_info(relocate_dwarf_sections=False), entry)
             return None if die is None else _result(die)
     except (OSError, ELFError, DWARFError, KeyError, ValueError, AttributeError, AssertionError, IndexError, TypeError):
         return None  # broken or split debug information is no reason not to patch: other evidence is used
+
+
+def _readable(elf: ELFFile) -> bool:
+    """Whether there is debug information of a size that can be read.
+
+    Compressed sections are unpacked to what their headers say and no further; those of the old form (`.zdebug_info`,
+    not written any more) have no such bound.
+    """
+    if not elf.has_dwarf_info() or elf.num_sections() > _SECTIONS or elf.has_section(".zdebug_info"):
+        return False
+    return sum(part.data_size for part in elf.iter_sections() if part.name.startswith(".debug_")) <= _READ
 
 
 def _subprogram(dwarf: Any, entry: int) -> Any:
@@ -49,7 +67,7 @@ def _subprogram(dwarf: Any, entry: int) -> Any:
     for unit in units:
         if offset is None and not _may_hold(dwarf, unit.get_top_DIE(), entry):
             continue
-        for die in unit.iter_DIEs():
+        for die in islice(unit.iter_DIEs(), _ENTRIES):
             if die.tag == "DW_TAG_subprogram":
                 low = die.attributes.get("DW_AT_low_pc")
                 if low is not None and low.value == entry:

@@ -26,6 +26,8 @@ from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB
 from stemrw.errors import BinaryError
 
 DEBUG_ROOT = Path("/usr/lib/debug")
+_MINI_DEBUG_INFO = 64 << 20
+"""Bytes that `.gnu_debugdata` may unpack to, and that unpacking may take; that of the largest programs is some MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,16 @@ def _mini_debug_info(elf: Elf) -> Iterator[tuple[SymbolTable, str]]:
     section = elf.section(".gnu_debugdata")
     if section is not None:
         with contextlib.suppress(lzma.LZMAError, BinaryError):
-            inner = Elf(lzma.decompress(elf.section_bytes(section)), elf.path)
+            unpacker = lzma.LZMADecompressor(memlimit=_MINI_DEBUG_INFO)
+            inner = Elf(unpacker.decompress(elf.section_bytes(section), _MINI_DEBUG_INFO), elf.path)
             yield from _from_sections(inner, SHT_SYMTAB, ".gnu_debugdata")
 
 
 def _from_sections(elf: Elf, kind: int, name: str) -> Iterator[tuple[SymbolTable, str]]:
-    for section in elf.sections:
-        if section.kind == kind and section.link < len(elf.sections):
-            yield SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link])), name
+    """The table of a kind: there is at most one of each (generic ABI)."""
+    section = next((section for section in elf.sections if section.kind == kind), None)
+    if section is not None and section.link < len(elf.sections):
+        yield SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link])), name
 
 
 def imports(elf: Elf) -> dict[int, str]:

@@ -60,12 +60,12 @@ class Surroundings:
     def _sized(self) -> dict[int, int]:
         """Address → size in bytes of every label in the symbol tables; 0: a label without size."""
         found: dict[int, int] = {}
-        for section in self._elf.sections:
-            if section.kind in (SHT_SYMTAB, SHT_DYNSYM):
-                raw = self._elf.section_bytes(section)
-                for info, index, value, size in _SYMBOL.iter_unpack(raw[: len(raw) // SYMBOL_SIZE * SYMBOL_SIZE]):
-                    if info & 15 in _LABELS and index and value and found.get(value, -1) < size:
-                        found[value] = size
+        for kind in (SHT_SYMTAB, SHT_DYNSYM):
+            section = next((section for section in self._elf.sections if section.kind == kind), None)
+            raw = self._elf.section_bytes(section) if section is not None else b""
+            for info, index, value, size in _SYMBOL.iter_unpack(raw[: len(raw) // SYMBOL_SIZE * SYMBOL_SIZE]):
+                if info & 15 in _LABELS and index and value and found.get(value, -1) < size:
+                    found[value] = size
         return found
 
     @cached_property
@@ -87,8 +87,8 @@ class Surroundings:
 
     def switch_arrival(self, function: int, size: int, places: range) -> str | None:
         """As `arrival`: through the tables that the function's indirect jumps read."""
-        code = range(function, function + size)
-        body = list(Decoder(64, self._elf.code(function, min(size, _LARGEST_DECODED)), ip=function))
+        code = range(function, function + min(size, _LARGEST_DECODED))
+        body = list(Decoder(64, self._elf.code(function, len(code)), ip=function))
         if not any(i.flow_control == FlowControl.INDIRECT_BRANCH and not i.is_ip_rel_memory_operand for i in body):
             return None
         for table in dict.fromkeys(address for i in body for address in _table_addresses(i)):
