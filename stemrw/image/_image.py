@@ -404,7 +404,7 @@ class Image:
 
     def result_type(self, function: Function) -> ResultType | None:
         """The declared result type, from DWARF in the file or in its separate debug file."""
-        if self.elf.section(".debug_info") is not None or self.elf.section(".zdebug_info") is not None:
+        if self.elf.section(".debug_info") is not None:
             found = result_type(str(self.path), function.entry)
             if found is not None:
                 return found
