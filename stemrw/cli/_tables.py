@@ -28,7 +28,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column names; `styles` has a rich style for each row, or is empty. Numbers in `right` columns."""
+    """Rows under column names; `styles` has a rich style for each row, or is empty. Numbers in `right` columns.
+
+    Where all names are empty they are not shown.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -72,7 +75,8 @@ def _clean(text: str) -> str:
 def _rich(part: Line | Table) -> Text | RichTable:
     if isinstance(part, Line):
         return Text(_clean(part.text), part.style)
-    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    named = any(part.columns)
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=named)
     for i, name in enumerate(part.columns):
         last = i == len(part.columns) - 1
         justify = "right" if name in part.right else "left"
@@ -83,8 +87,10 @@ def _rich(part: Line | Table) -> Text | RichTable:
 
 
 def _plain(table: Table) -> Iterator[str]:
-    rows = [tuple(table.columns), *(tuple(map(_clean, row)) for row in table.rows)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    rows = [tuple(map(_clean, row)) for row in table.rows]
+    if any(table.columns):
+        rows.insert(0, tuple(table.columns))
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(table.columns))]
     for row in rows:
         cells = [
             cell.rjust(width) if name in table.right else cell.ljust(width)

@@ -19,6 +19,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "plan": ("stemrw.documents.plan", "Plan"),
     "manifest": ("stemrw.documents.manifest", "Manifest"),
     "status": ("stemrw.documents.status", "Status"),
+    "inspection": ("stemrw.documents.inspection", "Inspection"),
     "difference": ("stemrw.documents.difference", "Difference"),
 })  # fmt: skip
 """Module and class of each document; imported when it is asked for."""
