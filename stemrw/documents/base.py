@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 
 def _address(value: Any) -> Any:
@@ -13,9 +13,16 @@ def _address(value: Any) -> Any:
     return value
 
 
+def _word(value: int) -> int:
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("does not fit in 64 bits")
+    return value
+
+
 Address = Annotated[
     int,
     BeforeValidator(_address, json_schema_input_type=int | str),
+    AfterValidator(_word),
     PlainSerializer(hex, return_type=str, when_used="json"),
 ]
 """A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
@@ -24,4 +31,4 @@ Address = Annotated[
 class Document(BaseModel):
     """Base of every document and of its parts: immutable, no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)

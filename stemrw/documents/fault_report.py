@@ -10,20 +10,18 @@ Written by a sensor with everything it saw, or by a human with three fields:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
 from stemrw.text import printable as printable
 
 SCHEMA = "stemrw.fault-report"
 VERSION = 1
-MAX_BYTES = 16 << 20
-"""A report larger than this is no report: reading stops before memory is spent on it."""
 
 FaultClass = Literal[
     "null-dereference",
@@ -195,20 +193,7 @@ def load_report(path: Path) -> FaultReport:
 
     Raises DocumentError: unreadable, not JSON, another document, unknown version, missing or wrong fields.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DocumentError(f"cannot read the fault report: {error.strerror}", file=path) from None
-    if len(text) > MAX_BYTES:
-        raise DocumentError(f"larger than {MAX_BYTES >> 20} MiB: this is no fault report", file=path)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(
-            f"not JSON: {printable(str(error))}", file=path, hint="write one with `stemrw run`"
-        ) from None
-    return parse_report(data, path)
+    return parse_report(read_json(path, "fault report", hint="write one with `stemrw run`"), path)
 
 
 def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
@@ -217,10 +202,10 @@ def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
         raise DocumentError("a fault report is a JSON object", file=path, hint="write one with `stemrw run`")
     schema, version = data.get("schema", SCHEMA), data.get("version", VERSION)
     if schema != SCHEMA:
-        raise DocumentError(f"this is a {printable(repr(schema))} document, not a fault report", file=path)
+        raise DocumentError(f"this is a {shown(schema)} document, not a fault report", file=path)
     if version != VERSION or isinstance(version, bool):
         hint = f"this stemrw reads version {VERSION}; take the report again, or use the stemrw that wrote it"
-        raise DocumentError(f"unknown fault report version {printable(repr(version))}", file=path, hint=hint)
+        raise DocumentError(f"unknown fault report version {shown(version)}", file=path, hint=hint)
     if "binary" not in data and "program" not in data:
         hint = 'a report written by hand needs {"binary": …, "function" or "address": …, "class": …}'
         raise DocumentError("no program is named", file=path, hint=hint)
@@ -232,21 +217,11 @@ def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
             raise DocumentError("neither `address` nor `function` is given", file=path, hint="one of them says where")
         return short.report()
     except ValidationError as error:
-        raise DocumentError(_sentence(error), file=path, hint="docs/fault-report.md describes every field") from None
+        what = _unknown_class(data) or complaint(error)
+        raise DocumentError(what, file=path, hint="docs/fault-report.md describes every field") from None
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's complaints as a sentence, and how many more there are."""
-    details = error.errors(include_url=False, include_context=False)
-    first = details[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        text = f"field `{where}` is missing"
-    elif first["type"] == "extra_forbidden":
-        text = f"field `{where}` is not known"
-    elif where == "class":
-        text = f"unknown fault class {first['input']!r}: one of {', '.join(FAULT_CLASSES)}"
-    else:
-        text = f"field `{where}` is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    more = len(details) - 1
-    return printable(text[:600]) + (f"; and {more} more problem{'s' if more > 1 else ''}" if more else "")
+def _unknown_class(data: dict[str, Any]) -> str | None:
+    if "class" not in data or data["class"] in FAULT_CLASSES:
+        return None
+    return f"unknown fault class {shown(data['class'])}: one of {', '.join(FAULT_CLASSES)}"

@@ -6,14 +6,14 @@ the events: the same patch of the same file gives the same manifest.  See docs/m
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from stemrw.documents.base import Address, Document
 from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
 
 SCHEMA = "stemrw.manifest"
@@ -116,24 +116,13 @@ def manifest_path(hardened: Path) -> Path:
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest.  Raises DocumentError: unreadable, not JSON, another document or version, wrong fields."""
-    try:
-        data: Any = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DocumentError(
-            f"cannot read the manifest: {error.strerror}", file=path, hint="--manifest names it"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"not JSON: {error}", file=path) from None
+    data = read_json(path, "manifest", hint="`stemrw patch` writes it beside the hardened file; --manifest names it")
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise DocumentError("this is not a manifest of stemrw", file=path)
     if data.get("version") != VERSION:
         hint = f"this stemrw reads version {VERSION}"
-        raise DocumentError(f"unknown manifest version {data.get('version')!r}", file=path, hint=hint)
+        raise DocumentError(f"unknown manifest version {shown(data.get('version'))}", file=path, hint=hint)
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DocumentError(
-            f"field `{where}`: {first['msg']}", file=path, hint="docs/manifest.md describes it"
-        ) from None
+        raise DocumentError(complaint(error), file=path, hint="docs/manifest.md describes every field") from None

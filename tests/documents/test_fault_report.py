@@ -11,7 +11,6 @@ import pytest
 
 from stemrw.documents.fault_report import (
     FAULT_CLASSES,
-    MAX_BYTES,
     FaultReport,
     Frame,
     Location,
@@ -20,6 +19,7 @@ from stemrw.documents.fault_report import (
     parse_report,
     printable,
 )
+from stemrw.documents.read import MAX_BYTES
 from stemrw.errors import DocumentError
 
 ROOT = Path(__file__).resolve().parents[2]
