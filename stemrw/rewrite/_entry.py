@@ -117,10 +117,10 @@ def find_entries(elf: Elf, targets: Sequence[Target], around: Surroundings | Non
             except _Obstacle as second:
                 raise _refusal(target, str(obstacle), str(second)) from None
     taken = [range(entry.address, entry.end) for entry in entries]
-    for i, obstacle in why.items():
+    for i, direct in why.items():
         stone = _stone(elf, around, entries[i], taken)
         if stone is None:
-            raise _refusal(targets[i], obstacle, "there is no padding near by that could hold the rest of the way")
+            raise _refusal(targets[i], direct, "there is no padding near by that could hold the rest of the way")
         taken.append(range(stone.address, stone.address + JUMP_SIZE))
         entries[i] = replace(entries[i], stone=stone)
     return entries

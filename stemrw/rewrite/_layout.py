@@ -27,8 +27,10 @@ from stemrw.elf.constants import (
     PF_X,
     PT_GNU_PROPERTY,
     PT_GNU_RELRO,
+    PT_INTERP,
     PT_LOAD,
     PT_NOTE,
+    PT_NULL,
     PT_PHDR,
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -41,6 +43,8 @@ from stemrw.errors import BinaryError
 
 PAYLOAD_SECTION, STATE_SECTION = ".stemrw", ".stemrw.state"
 STATE_ALIGN = 64
+_REACH = 1 << 31
+"""Bytes that a 32-bit displacement leads across, in both directions."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,11 @@ class Layout:
     state_size: int
 
 
-def place(elf: Elf, state_size: int) -> Layout:
-    """Decide where payload and state lie.  Raises BinaryError: no writable segment, or no room behind it."""
+def place(elf: Elf, state_size: int, payload_size: int) -> Layout:
+    """Decide where payload and state lie, for a payload of no more than `payload_size` bytes.
+
+    Raises BinaryError: no writable segment, or no room behind it or within reach of the code.
+    """
     writable = _writable(elf)
     protected = [segment.end for segment in elf.segments if segment.kind == PT_GNU_RELRO]
     behind = align(max(writable.end, *protected, 0), PAGE)  # RELRO may be padded
@@ -63,8 +70,26 @@ def place(elf: Elf, state_size: int) -> Layout:
     above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
     if above and align(end, PAGE) > min(above):
         raise BinaryError("there is no room behind the last writable segment", address=state)
-    top = max(end, *(load.end for load in elf.loads))
-    return Layout(align(top, PAGE), align(len(elf.data), PAGE), state, state_size)
+    return Layout(_payload_address(elf, writable, end, payload_size), align(len(elf.data), PAGE), state, state_size)
+
+
+def _payload_address(elf: Elf, writable: Segment, state_end: int, size: int) -> int:
+    """Behind everything; where the code does not reach that far (2 GiB), in the nearest gap between two segments.
+
+    Not in front of everything: kernels before 5.18 derive the address of the program headers from the first PT_LOAD.
+    """
+    ends = [align(state_end if load is writable else load.end, PAGE) for load in elf.loads]
+    starts = [load.address & -PAGE for load in elf.loads[1:]]
+    gaps = [end for end, start in zip(ends, starts, strict=False) if end + size <= start]
+    text = range(elf.code_segments[0].address, elf.code_segments[-1].end)
+    for address in (max(ends), *sorted(gaps, key=lambda gap: abs(gap - text.stop))):
+        if max(address + size, text.stop) - min(address, text.start) < _REACH:
+            return address
+    raise BinaryError(
+        f"there is no room for the runtime within 2 GiB of the code: the file's memory ends at {max(ends):#x}",
+        address=text.start,
+        hint=f"a gap of {size} bytes between two of its segments would do (-Wl,-z,max-page-size=0x200000)",
+    )
 
 
 def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
@@ -79,9 +104,10 @@ def segment_table(elf: Elf, layout: Layout, payload_size: int) -> bytes:
     address, offset = layout.payload_address, layout.payload_offset
     payload = Segment(PT_LOAD, PF_R | PF_X, offset, address, address, payload_size, payload_size, PAGE)
     spare = _spare_header(elf)
-    last_load = max(i for i, segment in enumerate(segments) if segment.kind == PT_LOAD)
+    loads = [(i, segment.address) for i, segment in enumerate(segments) if segment.kind == PT_LOAD]
+    above = [i for i, start in loads if start > address]
     del segments[spare]
-    segments.insert(max(spare, last_load), payload)
+    segments.insert(above[0] - (spare < above[0]) if above else max(spare, loads[-1][0]), payload)
     return b"".join(segment.pack() for segment in segments)
 
 
@@ -124,24 +150,28 @@ def _writable(elf: Elf) -> Segment:
 
 
 def _spare_header(elf: Elf) -> int:
-    """Index of the program header to take over.
+    """Index of the program header to take over: the one that is missed least.
 
-    The note that duplicates PT_GNU_PROPERTY, else one without build-id, else any.  Without notes (lld, musl): PT_PHDR
-    of a program at a fixed address, from which loaders learn only that it was not moved.
+    An unused or empty one; the note that duplicates PT_GNU_PROPERTY; a note without build-id; any note. Without notes
+    PT_PHDR, from which the loader of a position-independent program learns where it is, but nobody anything else.
     """
-    properties = [segment.offset for segment in elf.segments if segment.kind == PT_GNU_PROPERTY]
-    notes = [(i, segment) for i, segment in enumerate(elf.segments) if segment.kind == PT_NOTE]
-    if not notes:
-        for i, segment in enumerate(elf.segments):
-            if segment.kind == PT_PHDR and elf.type == ET_EXEC:
-                return i
+    ranks = {i: rank for i, segment in enumerate(elf.segments) if (rank := _needlessness(elf, segment))}
+    if not ranks:
         raise BinaryError(
-            "there is no PT_NOTE program header to take over for the runtime",
+            "all program headers are needed: there is no note whose header could be taken over for the runtime",
             hint="link the file with a build-id (-Wl,--build-id)",
         )
+    return max(ranks, key=lambda i: ranks[i])  # of equals the first
 
-    def value(item: tuple[int, Segment]) -> tuple[bool, bool]:
-        has_build_id = any(o == b"GNU\0" and kind == NT_GNU_BUILD_ID for o, kind, _ in elf.notes(item[1]))
-        return item[1].offset not in properties, has_build_id
 
-    return min(notes, key=value)[0]
+def _needlessness(elf: Elf, segment: Segment) -> int:
+    """How well the file can do without a program header; 0: not at all."""
+    if segment.kind == PT_NULL or (segment.kind == PT_NOTE and not segment.file_size):
+        return 5
+    if segment.kind == PT_NOTE:
+        if any(other.kind == PT_GNU_PROPERTY and other.offset == segment.offset for other in elf.segments):
+            return 4
+        has_build_id = any(o == b"GNU\0" and kind == NT_GNU_BUILD_ID for o, kind, _ in elf.notes(segment))
+        return 2 if has_build_id else 3
+    interpreted = any(other.kind == PT_INTERP for other in elf.segments)
+    return int(segment.kind == PT_PHDR and (elf.type == ET_EXEC or not interpreted))

@@ -76,9 +76,9 @@ def observed(elf: Elf) -> tuple[list[Target], list[str]]:
             if not symbols[index].value:
                 places = bound_to(elf, index, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64)
                 slots |= dict.fromkeys(places, name)
-    stubs = [Target(address, 0, f"{slots[slot]}@plt") for address, slot in _stubs(elf) if slot in slots]
-    seen = {stub.name.removesuffix("@plt") for stub in stubs}
-    unseen = sorted(set(slots.values()) - seen)
+    seen = {address: slots[slot] for address, slot in _stubs(elf) if slot in slots}
+    stubs = [Target(address, 0, f"{name}@plt") for address, name in seen.items()]
+    unseen = sorted(set(slots.values()) - set(seen.values()))
     if not elf.dynamic:
         stubs = _static_functions(elf)
     return sorted(stubs, key=lambda stub: stub.address), unseen

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.elf import Elf, Segment, align
-from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_PHDR
+from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
 from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
@@ -21,6 +22,7 @@ from stemrw.runtime import RuntimeImage, load_image
 
 _SHOFF, _SHNUM = 0x28, 0x3C  # of e_shoff and e_shnum in the file header
 _MAX_PATCHED = 24
+_DISPLACED_ALIGN = 16
 _EVENTS_PATH_MAX = 4095
 
 
@@ -63,7 +65,7 @@ def rewrite(
     identity = identify(elf)
     _check_suitable(elf, identity, plan, image)
     sites, unobserved = _sites(elf, plan)
-    layout = _layout.place(elf, image.state_size(len(_places(sites))))
+    layout = _layout.place(elf, image.state_size(len(_places(sites))), _payload_size(sites, image, events_path))
     payload, patches = _payload(elf, plan, sites, layout, image, events_path)
     content, changes = _apply(elf, layout, payload, [(s.entry, p.gate) for s, p in zip(sites, patches, strict=True)])
     manifest = Manifest(
@@ -140,6 +142,15 @@ def _places(sites: list[_Site]) -> list[tuple[int, _Site]]:
     return sorted(entries + stones, key=lambda place: place[0])
 
 
+def _payload_size(sites: list[_Site], image: RuntimeImage, events_path: str | None) -> int:
+    """Bytes of the payload: those of the moved instructions do not depend on where they go."""
+    size = align(len(image.data), 64) + image.structs["patch"].size * len(_places(sites)) + GATE_SIZE * len(sites)
+    for site in sites:
+        moved = displace(site.entry.instructions, site.entry.original, site.entry.end)
+        size += align(len(moved.code), _DISPLACED_ALIGN)
+    return size + len(_path(events_path))
+
+
 def _payload(
     elf: Elf, plan: Plan, sites: list[_Site], layout: _layout.Layout, image: RuntimeImage, events_path: str | None
 ) -> tuple[bytes, list[Patch]]:
@@ -166,7 +177,7 @@ def _payload(
         records[entry.address] = _record(site, displaced, gate, at, image)
         if entry.stone is not None:
             records[entry.stone.address] = _stone_record(entry, entry.stone, gate, at, image)
-        displaced_code += displaced.code.ljust(align(len(displaced.code), 16), b"\xcc")
+        displaced_code += displaced.code.ljust(align(len(displaced.code), _DISPLACED_ALIGN), b"\xcc")
         patches.append(
             Patch(
                 kind=site.kind,
@@ -181,10 +192,8 @@ def _payload(
         )
     payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
     payload += code + displaced_code
-    events_at = 0
-    if events_path is not None:
-        events_at = len(payload)
-        payload += _path(events_path)
+    events_at = len(payload) if events_path is not None else 0
+    payload += _path(events_path)
     text = elf.code_segments
     header = image.structs["payload_header"].pack(
         magic=image.magic,
@@ -250,7 +259,9 @@ def _flags(elf: Elf, image: RuntimeImage) -> int:
     return flags | (image.constants["HEADER_GLIBC"] if _mechanism.uses_glibc(elf) else 0)
 
 
-def _path(events_path: str) -> bytes:
+def _path(events_path: str | None) -> bytes:
+    if events_path is None:
+        return b""
     try:
         encoded = events_path.encode()
     except UnicodeEncodeError:
@@ -295,14 +306,16 @@ def _apply(
 
 
 def _check_headers(before: Elf, after: list[Segment], layout: _layout.Layout) -> None:
-    """What must hold whatever went before: every original address lies where it lay, the payload behind them all."""
+    """What must hold whatever went before: every original address lies where it lay, the payload in none of them."""
     kept = [(load.address, load.offset, load.file_size, load.flags) for load in before.loads]
-    now = [(load.address, load.offset, load.file_size, load.flags) for load in after if load.kind == PT_LOAD]
-    others = [s for s in before.segments if s.kind not in (PT_LOAD, PT_NOTE, PT_PHDR)]
-    if now[: len(kept)] != kept or len(now) != len(kept) + 1 or any(s not in after for s in others):
+    loads = [load for load in after if load.kind == PT_LOAD]
+    now = [(load.address, load.offset, load.file_size, load.flags) for load in loads]
+    others = [s for s in before.segments if s.kind not in (PT_NULL, PT_LOAD, PT_NOTE, PT_PHDR)]
+    ours = [load for load in loads if load.address == layout.payload_address]
+    if [load for load in now if load[0] != layout.payload_address] != kept or len(ours) != 1:
         raise BinaryError("the rewritten headers do not describe the original", hint="this is a bug of stemrw")
-    if now[-1][0] != layout.payload_address:
-        raise BinaryError("the payload is not the last segment", hint="this is a bug of stemrw")
+    if any(s not in after for s in others) or any(a.end > b.address for a, b in pairwise(loads)):
+        raise BinaryError("the rewritten headers lack one, or overlap", hint="this is a bug of stemrw")
 
 
 def _check_disjoint(edits: list[tuple[int, bytes]], size: int) -> None:

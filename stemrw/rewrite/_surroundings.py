@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain, pairwise
 
-from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register
+from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind
 
 from stemrw.elf import SYMBOL_SIZE, Elf, branch_candidates
 from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC
@@ -190,5 +190,5 @@ def _table_addresses(instruction: Instruction) -> Iterator[int]:
     """What could be the address of a table: taken by `lea`, or the displacement of an indexed operand."""
     if instruction.is_ip_rel_memory_operand:
         yield instruction.ip_rel_memory_address
-    elif instruction.memory_index != Register.NONE and instruction.memory_displacement:
+    elif instruction.memory_index and instruction.memory_displacement:  # 0 is no register
         yield instruction.memory_displacement

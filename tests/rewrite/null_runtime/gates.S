@@ -9,16 +9,18 @@
 
     .intel_syntax noprefix
     .section .text.gates, "ax", @progbits
-    .globl gate_region, gate_start, gate_observe
+    .globl gate_region, gate_start, gate_observe, gate_stop
     .type gate_region, @function
     .type gate_start, @function
     .type gate_observe, @function
+    .type gate_stop, @function
 
 /* In: r11 = struct patch, [rsp] = r11's value.  Out: at the gate's native part, rsp and all other registers as found.
  * Flags are kept: no arithmetic, and sysret restores them. */
 gate_region:
 gate_start:
 gate_observe:
+gate_stop:
     push rax
     push rcx
     push rdx
