@@ -81,7 +81,7 @@ def _take_out(names: list[str], hardened: Path, output: Path, original: Elf, kno
 
 def _named(name: str, hardened: Path, known: Manifest) -> PlannedRegion:
     """The region with a symbol or an entry address."""
-    from stemrw.documents.fault_report import printable
+    from stemrw.text import printable
 
     for region in known.regions:
         if name == region.symbol or _address(name) == region.address:
