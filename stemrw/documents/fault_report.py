@@ -22,6 +22,7 @@ from stemrw.text import printable as printable
 
 SCHEMA = "stemrw.fault-report"
 VERSION = 1
+_ORIGIN = "write one with `stemrw run`"
 
 FaultClass = Literal[
     "null-dereference",
@@ -193,16 +194,16 @@ def load_report(path: Path) -> FaultReport:
 
     Raises DocumentError: unreadable, not JSON, another document, unknown version, missing or wrong fields.
     """
-    return parse_report(read_json(path, "fault report", hint="write one with `stemrw run`"), path)
+    return parse_report(read_json(path, "fault report", hint=_ORIGIN), path)
 
 
 def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
     """A fault report from decoded JSON; `path` is named in errors.  Raises DocumentError."""
     if not isinstance(data, dict):
-        raise DocumentError("a fault report is a JSON object", file=path, hint="write one with `stemrw run`")
+        raise DocumentError("a fault report is a JSON object", file=path, hint=_ORIGIN)
     schema, version = data.get("schema", SCHEMA), data.get("version", VERSION)
     if schema != SCHEMA:
-        raise DocumentError(f"this is a {shown(schema)} document, not a fault report", file=path)
+        raise DocumentError(f"this is a {shown(schema)} document, not a fault report", file=path, hint=_ORIGIN)
     if version != VERSION or isinstance(version, bool):
         hint = f"this stemrw reads version {VERSION}; take the report again, or use the stemrw that wrote it"
         raise DocumentError(f"unknown fault report version {shown(version)}", file=path, hint=hint)

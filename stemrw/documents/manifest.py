@@ -116,9 +116,10 @@ def manifest_path(hardened: Path) -> Path:
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest.  Raises DocumentError: unreadable, not JSON, another document or version, wrong fields."""
-    data = read_json(path, "manifest", hint="`stemrw patch` writes it beside the hardened file; --manifest names it")
+    origin = "`stemrw patch` writes it beside the hardened file; --manifest names it"
+    data = read_json(path, "manifest", hint=origin)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise DocumentError("this is not a manifest of stemrw", file=path)
+        raise DocumentError("this is not a manifest of stemrw", file=path, hint=origin)
     if data.get("version") != VERSION:
         hint = f"this stemrw reads version {VERSION}"
         raise DocumentError(f"unknown manifest version {shown(data.get('version'))}", file=path, hint=hint)

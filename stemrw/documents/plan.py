@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.fault_report import FAULT_CLASSES
 from stemrw.documents.localization import BinaryIdentity
 
 ReturnKind = Literal["integer", "double", "void"]
@@ -34,6 +35,20 @@ class PlannedRegion(Document):
     return_evidence: tuple[str, ...] = ()
     check_address: Address | None = None
     check_class: str | None = None
+
+    @field_validator("address", "size", "check_address")
+    @classmethod
+    def _not_negative(cls, value: int | None) -> int | None:
+        if value is not None and not 0 <= value < 1 << 64:
+            raise ValueError("not in the address space")
+        return value
+
+    @field_validator("check_class")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in FAULT_CLASSES:
+            raise ValueError("unknown fault class")
+        return value
 
     @field_validator("return_value")
     @classmethod

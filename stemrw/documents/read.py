@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ MAX_BYTES = 16 << 20
 """A document larger than this is none: reading stops before memory is spent on it."""
 MAX_VALUES = 1 << 19
 """Values in one document.  Each wrong one becomes an object that says so, so that few bytes could take much memory."""
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN = 600
 """Characters of a complaint."""
 
@@ -25,7 +27,8 @@ _SHOWN = 600
 def read_json(path: Path, what: str, *, hint: str | None = None) -> Any:
     """Decode a file that should hold a document; `what` names it in errors, `hint` says where one comes from.
 
-    Keys that occur twice in an object are refused: readers differ in which of them counts. So are NaN and infinity.
+    Keys that occur twice in an object are refused, for readers differ in which of them counts; so are NaN, infinity and
+    text that is no Unicode.
     Raises DocumentError: it cannot be read, is too large, or is not JSON.
     """
     try:
@@ -38,7 +41,11 @@ def read_json(path: Path, what: str, *, hint: str | None = None) -> Any:
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise DocumentError(f"more than {MAX_VALUES:,} values: this is no {what}", file=path, hint=hint)
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        decoded = text.decode(json.detect_encoding(text)).removeprefix("\ufeff")  # strictly: `json` is not strict
+        found = json.loads(decoded, object_pairs_hook=_object, parse_constant=_constant)
+        if _HALF.search(decoded):  # a pair of escapes, or half of one
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"not JSON: {printable(str(error)[:_SHOWN])}", file=path, hint=hint) from None
 
