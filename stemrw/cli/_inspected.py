@@ -21,7 +21,8 @@ def inspected(inspection: Inspection) -> Iterator[Line | Table]:
     if inspection.obstacles:
         yield from heading("Obstacles")
         rows = [(each.severity, each.code, each.what, each.advice) for each in inspection.obstacles]
-        yield Table(("severity", "code", "what", "what to do"), rows, [_STYLES[row[0]] for row in rows])
+        styles = [_STYLES[row[0]] for row in rows]
+        yield Table(("severity", "code", "what", "what to do"), rows, styles, wrap=("what", "what to do"))
     if inspection.listing is not None:
         yield from heading("All functions")
         yield Table(

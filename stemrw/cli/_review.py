@@ -35,6 +35,7 @@ TO_JUDGE = (
 )
 IDENTICAL = "Everything else is identical: {:,} bytes, each of them compared."
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow", "differs": "yellow"}
+_BOTH = ("original", "hardened")
 _KINDS = {
     "region": "runs emulated, with a checkpoint",
     "start": "prepares the runtime",
@@ -60,16 +61,17 @@ def review(difference: Difference) -> Iterator[Line | Table]:
         [_STYLES[check.outcome] for check in checks],
     )
     yield from heading("Files")
-    yield Table(("", "original", "hardened"), list(file_rows(difference)))
+    yield Table(("", *_BOTH), list(file_rows(difference)), wrap=_BOTH)
     for region in difference.regions:
         yield from heading(f"Region {region_name(region)}, {region.size} bytes")
         yield from (Line(f"  {text}") for text in region_sentences(region))
     yield from heading("Changed bytes of the original")
     yield Table(
-        ("offset", "address", "size", "what", "original", "hardened"),
+        ("offset", "address", "size", "what", *_BOTH),
         [change_row(change, _SHOWN) for change in difference.changes],
         ["" if change.accounted else "bold red" for change in difference.changes],
         right=("size",),
+        wrap=("what", *_BOTH),
     )
     yield Line(IDENTICAL.format(difference.identical))
     yield from heading("Appended behind the original")
@@ -81,7 +83,7 @@ def review(difference: Difference) -> Iterator[Line | Table]:
     if difference.headers:
         yield from heading("Program and section headers")
         rows = [(f"{h.table} {h.index}", h.before or "(none)", h.after or "(none)") for h in difference.headers]
-        yield Table(("header", "original", "hardened"), rows)
+        yield Table(("header", *_BOTH), rows, wrap=_BOTH)
     for entry in difference.entries:
         yield from heading(entry_title(entry))
         for title, lines in entry_parts(entry):

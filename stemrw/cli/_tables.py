@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -30,13 +31,15 @@ class Line:
 class Table:
     """Rows under column names; `styles` has a rich style for each row, or is empty. Numbers in `right` columns.
 
-    Where all names are empty they are not shown.
+    On a terminal that is too narrow the columns named in `wrap` are folded, the last one where none is named. Where all
+    names are empty they are not shown.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     styles: Sequence[str] = ()
     right: Sequence[str] = ()
+    wrap: Sequence[str] = ()
 
 
 def heading(text: str) -> Iterator[Line]:
@@ -78,9 +81,9 @@ def _rich(part: Line | Table) -> Text | RichTable:
     named = any(part.columns)
     table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=named)
     for i, name in enumerate(part.columns):
-        last = i == len(part.columns) - 1
-        justify = "right" if name in part.right else "left"
-        table.add_column(Text(name), justify=justify, no_wrap=not last, overflow="fold")  # type: ignore[arg-type]
+        folds = name in part.wrap if part.wrap else i == len(part.columns) - 1
+        justify: Literal["right", "left"] = "right" if name in part.right else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=not folds, overflow="fold")
     for i, row in enumerate(part.rows):
         table.add_row(*(Text(_clean(cell)) for cell in row), style=part.styles[i] if part.styles else None)
     return table
