@@ -13,6 +13,8 @@
 #include "include/abi.h"
 #include "include/state.h"
 #include "region/context.h"
+#include "region/runtime.h"
+#include "translate/cache.h"
 
 #define ROW(kind, name, value) __asm__ volatile("\n.ascii \"->" kind " " name " %c0\"" ::"i"((int64_t)(value)))
 #define CONSTANT(name) ROW("constant", #name, name)
@@ -78,6 +80,7 @@ void export_abi(void) {
     CONSTANT(REASON_LOST_HANDLER);
     CONSTANT(REASON_SHARED_MEMORY_CHILD);
     CONSTANT(REASON_SHARED_STATE);
+    CONSTANT(REASON_BREAKPOINT);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -116,7 +119,7 @@ void export_abi(void) {
     FIELD(state, abi_version);
     FIELD(state, status);
     FIELD(state, handlers_lent);
-    FIELD(state, late_ranges);
+    FIELD(state, slow_entries);
     FIELD(state, contexts);
     FIELD(state, contexts_size);
     FIELD(state, contexts_used);
@@ -148,6 +151,33 @@ void export_abi(void) {
     FIELD(recovery, thread);
     FIELD(recovery, irreversible);
     FIELD(recovery, own);
+}
+
+/* For debuggers (stemrw/runtime/gdb_unwinder.py): from a thread's gs base to the code that it runs. */
+void export_debugging(void);
+void export_debugging(void) {
+    CONSTANT(STACK_OFFSET);
+    CONSTANT(STACK_TOP_OFFSET);
+
+    FIELD(state, runtime);
+
+    STRUCT(runtime);
+    FIELD(runtime, cache);
+
+    STRUCT(cache);
+    FIELD(cache, units);
+    FIELD(cache, unit_count);
+
+    STRUCT(unit);
+    FIELD(unit, code);
+    FIELD(unit, end);
+    FIELD(unit, source);
+    FIELD(unit, map);
+    FIELD(unit, map_count);
+
+    STRUCT(source_map);
+    FIELD(source_map, code);
+    FIELD(source_map, source);
 }
 
 /* For arch/x86_64/entry.S; Python looks into contexts only when it emulates the runtime. */
@@ -193,6 +223,7 @@ void export_assembly(void) {
     FIELD(context, fault_class); /* these for `stemrw verify --emulate` */
     FIELD(context, fault_pc);
     FIELD(context, fault_address);
+    FIELD(context, state);
 
     STRUCT(mark);
     FIELD(mark, rsp);

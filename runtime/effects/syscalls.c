@@ -2,6 +2,7 @@
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
+#include "events/perf_map.h"
 #include "fault/signals.h"
 #include "region/log.h"
 #include "region/rescue.h"
@@ -384,5 +385,6 @@ void after_syscall(struct context *context) {
         after_memory(context, number, result);
     } else if (result == 0) { /* a forked child */
         context->thread = os_gettid();
+        perf_map_after_fork();
     }
 }

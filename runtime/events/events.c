@@ -1,45 +1,9 @@
 /* One write(2) of one line to a file opened for appending: lines of several processes do not mix. */
 #include "events/events.h"
 
+#include "events/line.h"
 #include "os/linux.h"
 #include "region/runtime.h"
-
-struct line {
-    char text[512];
-    unsigned length;
-};
-
-static void put(struct line *line, const char *text) {
-    while (*text && line->length < sizeof line->text - 1)
-        line->text[line->length++] = *text++;
-}
-
-static void put_hex(struct line *line, uint64_t value) {
-    put(line, "\"0x");
-    int digits = 1;
-    while (digits < 16 && value >> 4 * digits)
-        digits++;
-    while (digits-- > 0) {
-        char digit[2] = {"0123456789abcdef"[value >> 4 * digits & 15], 0};
-        put(line, digit);
-    }
-    put(line, "\"");
-}
-
-static void put_number(struct line *line, int64_t value, unsigned width) {
-    char digits[24];
-    unsigned count = 0;
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do
-        digits[count++] = (char)('0' + rest % 10);
-    while ((rest /= 10) || count < width);
-    if (value < 0)
-        put(line, "-");
-    while (count) {
-        char digit[2] = {digits[--count], 0};
-        put(line, digit);
-    }
-}
 
 /* Names as in documents: the enumerators of fault_class, lower case, '-' for '_'.  Offsets into one string: a table of
  * pointers would need relocations. */
@@ -62,6 +26,12 @@ static uint64_t link_time(uintptr_t pc, bool *own) {
         return link;
     const struct range *range = range_known(pc);
     return range ? pc - range->base : pc;
+}
+
+static void put_address(struct line *line, uint64_t value) {
+    put(line, "\"0x");
+    put_hex(line, value);
+    put(line, "\"");
 }
 
 static void append_line(const struct line *line) {
@@ -106,16 +76,16 @@ void record_recovery(struct context *context, const struct mark *mark, uint64_t 
 
     struct line line = {.length = 0};
     put(&line, "{\"event\":\"recovery\",\"region\":");
-    put_hex(&line, recovery.region);
+    put_address(&line, recovery.region);
     put(&line, ",\"pc\":");
-    put_hex(&line, recovery.pc);
+    put_address(&line, recovery.pc);
     put(&line, own ? ",\"in_region_module\":true" : ",\"in_region_module\":false");
     put(&line, ",\"class\":\"");
     put(&line, class_name(recovery.fault_class));
     put(&line, "\",\"address\":");
-    put_hex(&line, recovery.address);
+    put_address(&line, recovery.address);
     put(&line, ",\"returned\":");
-    put_hex(&line, recovery.returned);
+    put_address(&line, recovery.returned);
     put(&line, ",\"log_bytes\":");
     put_number(&line, (int64_t)log_bytes, 1);
     put(&line, ",\"irreversible\":");

@@ -86,12 +86,14 @@ void signals_restore(void) {
             install_wish(signal);
 }
 
-static void lend(int signal, struct os_siginfo *info) {
+/* True: the signal is pending again. */
+static bool lend(int signal, struct os_siginfo *info) {
     install_wish(signal);
     __atomic_or_fetch(&module_state()->handlers_lent, 1u << signal, __ATOMIC_ACQ_REL);
     /* A trap is reported behind its instruction, and a signal that was sent has none: neither comes again by itself. */
     if (was_sent(info) || signal == OS_SIGTRAP || signal == OS_SIGSYS)
-        os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0);
+        return os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0) == 0;
+    return false;
 }
 
 static enum fault_class classify(int signal, const struct os_siginfo *info, const struct os_context *at) {
@@ -130,8 +132,11 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
     }
     struct context *context = context_current(module_state());
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
-    if (!context || !context->depth || was_sent(info) || !cache_contains(pc)) {
-        lend(signal, info);
+    const bool in_cache = context && context->depth && cache_contains(pc);
+    if (!in_cache || was_sent(info)) {
+        const bool fatal = module_runtime()->actions[signal].handler == OS_SIG_DFL;
+        if (lend(signal, info) && in_cache && fatal)
+            at->rip = cache_source_of(pc); /* dies before the next instruction: the core dump shall tell where */
         return;
     }
     if (!can_rescue(context)) {

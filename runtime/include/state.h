@@ -37,7 +37,13 @@ enum reason {
     REASON_LOST_HANDLER = 15,        /* our signal handler had been replaced, or its signal was blocked */
     REASON_SHARED_MEMORY_CHILD = 16, /* the region starts a thread, or a child that shares its memory */
     REASON_SHARED_STATE = 17,        /* a locked operation with other threads alive: cannot be undone byte by byte */
+    REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
     REASON_COUNT = 20,
+};
+
+enum slow_entry {
+    SLOW_LATE_RANGES = 1, /* code exists that was mapped after our start: entries verify it */
+    SLOW_PERF_MAP = 2,    /* a forked child begins a map of its own */
 };
 
 struct patch_state {
@@ -70,11 +76,11 @@ enum { RECOVERY_RING = 16 };
 struct state {
     uint64_t magic;
     uint32_t abi_version;
-    uint32_t status;      /* enum status */
-    uint32_t lock;        /* thread id of the holder, 0: free */
-    uint64_t lock_mask;   /* the holder's signal mask */
-    uint32_t late_ranges; /* code exists that was mapped after our start: entries verify it */
-    uint32_t generation;  /* of the code cache: grows when translations are dropped */
+    uint32_t status;       /* enum status */
+    uint32_t lock;         /* thread id of the holder, 0: free */
+    uint64_t lock_mask;    /* the holder's signal mask */
+    uint32_t slow_entries; /* enum slow_entry: why every outermost entry asks C first; 0: none does */
+    uint32_t generation;   /* of the code cache: grows when translations are dropped */
     uint32_t reserved;
     uint32_t handlers_lent; /* bit per signal: the program's own action is installed until the next region entry */
     uint64_t contexts;      /* start and size of the arena of thread contexts */

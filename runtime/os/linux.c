@@ -13,9 +13,13 @@ enum {
     O_WRONLY = 1,
     O_CREAT = 0100,
     O_APPEND = 02000,
+    O_NONBLOCK = 04000,
+    O_NOFOLLOW = 0400000,
     O_CLOEXEC = 02000000,
     F_DUPFD_CLOEXEC = 1030,
     AT_FDCWD = -100,
+    S_IFMT = 0170000,
+    S_IFREG = 0100000,
     SIGSET_BYTES = 8,
 };
 
@@ -65,8 +69,8 @@ int os_open_read(const char *path) {
     return (int)CALL4(NR_openat, AT_FDCWD, path, O_CLOEXEC, 0);
 }
 
-int os_open_append(const char *path) {
-    int fd = (int)CALL4(NR_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+static int open_append(const char *path, int flags, int mode) {
+    int fd = (int)CALL4(NR_openat, AT_FDCWD, path, flags | O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode);
     if (fd < 0 || fd > 2)
         return fd;
     int high = (int)CALL3(NR_fcntl, fd, F_DUPFD_CLOEXEC, 3);
@@ -74,8 +78,33 @@ int os_open_append(const char *path) {
     return high;
 }
 
+int os_open_append(const char *path) {
+    return open_append(path, 0, 0666);
+}
+
+struct stat { /* of the kernel */
+    uint64_t device, inode, links;
+    uint32_t mode, user, group, padding;
+    uint64_t rest[14];
+};
+
+int os_open_own(const char *path, bool empty) {
+    int fd = open_append(path, O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return -1;
+    struct stat found;
+    if (CALL2(NR_fstat, fd, &found) == 0 && (found.mode & S_IFMT) == S_IFREG && found.links == 1 &&
+        found.user == (uint32_t)CALL0(NR_geteuid) && (!empty || CALL2(NR_ftruncate, fd, 0) == 0))
+        return fd;
+    os_close(fd);
+    return -1;
+}
+
 long os_read(int fd, void *buffer, size_t size) {
     return CALL3(NR_read, fd, buffer, size);
+}
+long os_read_at(int fd, void *buffer, size_t size, uint64_t offset) {
+    return CALL4(NR_pread64, fd, buffer, size, offset);
 }
 long os_write(int fd, const void *buffer, size_t size) {
     return CALL3(NR_write, fd, buffer, size);
@@ -96,6 +125,22 @@ int os_gettid(void) {
 bool os_thread_alive(int tid) {
     return CALL3(NR_tgkill, os_getpid(), tid, 0) == 0;
 }
+bool os_traced(void) {
+    static const char wanted[] = "\nTracerPid:\t";
+    char text[1024];
+    int fd = os_open_read("/proc/self/status");
+    long count = fd < 0 ? 0 : os_read(fd, text, sizeof text);
+    if (fd >= 0)
+        os_close(fd);
+    unsigned matched = 0;
+    for (long i = 0; i < count; i++) {
+        if (!wanted[matched])
+            return text[i] != '0';
+        matched = text[i] == wanted[matched] ? matched + 1 : text[i] == wanted[0];
+    }
+    return false;
+}
+
 void os_yield(void) {
     CALL0(NR_sched_yield);
 }

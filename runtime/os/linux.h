@@ -24,7 +24,11 @@ void os_discard(void *start, size_t size); /* give the pages back; they read as 
 
 int os_open_read(const char *path);
 int os_open_append(const char *path); /* creates; close-on-exec; never descriptor 0, 1 or 2 */
+/* The same, for a name that others can foresee in a folder where they may write: -1 unless it is then a regular file of
+ * this user's that has no other name.  With `empty` it is emptied. */
+int os_open_own(const char *path, bool empty);
 long os_read(int fd, void *buffer, size_t size);
+long os_read_at(int fd, void *buffer, size_t size, uint64_t offset);
 long os_write(int fd, const void *buffer, size_t size);
 void os_close(int fd);
 long os_getcwd(char *buffer, size_t size);
@@ -32,6 +36,7 @@ long os_getcwd(char *buffer, size_t size);
 int os_getpid(void);
 int os_gettid(void);
 bool os_thread_alive(int tid); /* of this process */
+bool os_traced(void);          /* by a debugger or another tracer; false where /proc does not say */
 void os_yield(void);
 void os_realtime(int64_t *seconds, int64_t *nanoseconds);
 

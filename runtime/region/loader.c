@@ -5,24 +5,11 @@
  *
  * Everything is read with safe_copy: a loader that does things differently makes the list shorter, no more.
  */
+#include "region/elf.h"
 #include "region/log.h"
 #include "region/runtime.h"
 
-enum { PT_LOAD = 1, PT_DYNAMIC = 2, PF_X = 1, DT_DEBUG = 21, MAX_MODULES = 512, MAX_HEADERS = 64 };
-
-struct program_header {
-    uint32_t type, flags;
-    uint64_t offset, address, physical, file_size, memory_size, align;
-};
-
-struct elf_header {
-    uint8_t identification[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, program_headers, section_headers;
-    uint32_t flags;
-    uint16_t size, header_size, header_count;
-};
+enum { MAX_MODULES = 512, MAX_HEADERS = 64 };
 
 struct link_map {
     uint64_t bias, name, dynamic, next;
@@ -47,8 +34,7 @@ static void add_segments(struct range_list *list, uint64_t headers, unsigned cou
 
 static void add_module(struct range_list *list, uint64_t bias) {
     struct elf_header header;
-    if (!copy(&header, bias, sizeof header) || header.identification[0] != 0x7f || header.identification[1] != 'E' ||
-        header.identification[2] != 'L' || header.identification[3] != 'F')
+    if (!copy(&header, bias, sizeof header) || !is_elf(&header))
         return;
     add_segments(list, bias + header.program_headers, header.header_count, bias);
 }
@@ -68,7 +54,7 @@ void ranges_from_loader(struct range_list *list, const struct program_facts *fac
     for (unsigned i = 0; i < facts->header_count && i < MAX_HEADERS; i++) {
         if (!copy(&header, facts->headers + i * sizeof header, sizeof header))
             return;
-        if (header.type == 6) /* PT_PHDR: where the headers say they are */
+        if (header.type == PT_PHDR) /* where the headers say they are */
             bias = facts->headers - header.address;
         if (header.type == PT_DYNAMIC)
             dynamic = header.address;

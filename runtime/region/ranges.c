@@ -2,6 +2,7 @@
  * can lock itself in, and again when control goes to an address that is in none of the mappings known. */
 #include "region/runtime.h"
 
+#include "events/perf_map.h"
 #include "region/context.h"
 #include "region/log.h"
 #include "translate/cache.h"
@@ -37,8 +38,17 @@ static uint64_t read_hex(struct reader *reader, int *stop) {
 struct map_line {
     uint64_t start, end, offset, device, inode;
     char permissions[4];
-    bool named; /* has a file's path, or is the vDSO */
+    bool named;    /* has a file's path, or is the vDSO */
+    char name[64]; /* the path's last component, printable */
 };
+
+static bool is_vdso(const char *name) {
+    static const char vdso[] = "[vdso]";
+    unsigned at = 0;
+    while (at < sizeof vdso && name[at] == vdso[at])
+        at++;
+    return at == sizeof vdso;
+}
 
 /* start-end rwxp offset major:minor inode    path */
 static bool read_line(struct reader *reader, struct map_line *line) {
@@ -59,11 +69,17 @@ static bool read_line(struct reader *reader, struct map_line *line) {
     while (c == ' ')
         c = next_byte(reader);
     line->named = line->inode != 0;
-    static const char vdso[] = "[vdso]";
-    unsigned matched = 0;
-    for (; c != '\n' && c >= 0; c = next_byte(reader))
-        matched = matched < 6 && c == vdso[matched] ? matched + 1 : 99;
-    line->named |= matched == 6;
+    unsigned length = 0, path_length = 0;
+    for (; c != '\n' && c >= 0; c = next_byte(reader)) {
+        if (path_length < sizeof module_runtime()->path - 1)
+            module_runtime()->path[path_length++] = (char)c;
+        if (c == '/')
+            length = 0;
+        else if (length < sizeof line->name - 1)
+            line->name[length++] = (char)(c > ' ' && c < 0x7f ? c : '?');
+    }
+    module_runtime()->path[path_length] = line->name[length] = 0;
+    line->named |= is_vdso(line->name);
     return true;
 }
 
@@ -85,7 +101,7 @@ void range_add(struct range_list *list, struct range range) {
 static void add_line(struct range_list *list, const struct map_line *line, uintptr_t base) {
     uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0) |
                      (line->permissions[3] == 's' ? RANGE_SHARED : 0);
-    range_add(list, (struct range){line->start, line->end, base, flags, 0, 0});
+    range_add(list, (struct range){line->start, line->end, base, flags, perf_map_name(line->name), 0});
 }
 
 /* This module's own code, as the rewriter recorded it: known in any case. */
@@ -143,7 +159,7 @@ static void mark_late(struct range_list *list, const struct range_list *before) 
             range->sample = sample(range);
         }
         if (range->flags & RANGE_LATE)
-            module_state()->late_ranges = 1;
+            module_state()->slow_entries |= SLOW_LATE_RANGES;
     }
 }
 
@@ -259,4 +275,43 @@ unsigned source_bytes(uintptr_t address, uint8_t *bytes) {
                 bytes[at] = patches[p].original[i];
         }
     return count;
+}
+
+/* False: the file cannot be read. */
+static bool byte_of_file(uintptr_t address, uint8_t *byte) {
+    struct map_line line;
+    struct reader maps = {.fd = os_open_read("/proc/self/maps"), .buffer = module_runtime()->scratch};
+    if (maps.fd < 0)
+        return false;
+    bool found = false;
+    while (!found && read_line(&maps, &line))
+        found = address >= line.start && address < line.end && line.inode;
+    os_close(maps.fd);
+    int fd = found ? os_open_read(module_runtime()->path) : -1;
+    if (fd < 0)
+        return false;
+    found = os_read_at(fd, byte, 1, line.offset + (address - line.start)) == 1;
+    os_close(fd);
+    return found;
+}
+
+const struct patch *patch_at(uintptr_t address) {
+    uintptr_t link = address - load_bias();
+    if (link < payload_header.text_start || link >= payload_header.text_end)
+        return NULL;
+    const struct patch *patches = patch_table();
+    for (uint32_t p = 0; p < payload_header.patch_count; p++)
+        if (patches[p].address == link)
+            return &patches[p];
+    return NULL;
+}
+
+bool breakpoint_at_entry(uintptr_t address) {
+    const struct patch *patch = patch_at(address);
+    return patch && *(const uint8_t *)address == BREAKPOINT;
+}
+
+bool breakpoint_at(uintptr_t address) {
+    uint8_t byte;
+    return byte_of_file(address, &byte) ? byte != BREAKPOINT : os_traced();
 }

@@ -3,6 +3,7 @@
 
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
+#include "events/perf_map.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/serve.h"
@@ -79,14 +80,18 @@ static void set_events_path(struct runtime *runtime, const char *path) {
 }
 
 static void read_environment(struct runtime *runtime, const uint64_t *environment) {
-    static const char name[] = "STEMRW_EVENTS=";
+    static const char events[] = "STEMRW_EVENTS=", perf_map[] = "STEMRW_PERF_MAP=1";
     if (payload_header.events_path)
         set_events_path(runtime, (const char *)&payload_header + payload_header.events_path);
     if (!environment || runtime->secure)
         return;
-    for (; *environment; environment++)
-        if (starts_with((const char *)*environment, name))
-            set_events_path(runtime, (const char *)*environment + sizeof name - 1);
+    for (; *environment; environment++) {
+        const char *variable = (const char *)*environment;
+        if (starts_with(variable, events))
+            set_events_path(runtime, variable + sizeof events - 1);
+        if (starts_with(variable, perf_map) && !variable[sizeof perf_map - 1])
+            perf_map_start();
+    }
 }
 
 static bool shadow_stack_active(void) {
@@ -216,10 +221,11 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
         }
         commit_all(context);
     }
-    if (state->late_ranges && !ranges_verify(context)) {
+    if (state->slow_entries & SLOW_LATE_RANGES && !ranges_verify(context)) {
         degrade(state, patch, REASON_BUSY);
         return 0;
     }
+    perf_map_after_fork();
     look_for_threads(context);
     return 1;
 }

@@ -11,6 +11,7 @@
 
 struct cache;
 struct context;
+struct perf_map;
 
 extern const struct payload_header payload_header __attribute__((visibility("hidden")));
 
@@ -33,9 +34,9 @@ static inline struct patch_state *patch_state_of(const struct patch *patch) {
 /* A mapping, as /proc/self/maps had it. */
 struct range {
     uintptr_t start, end;
-    uintptr_t base; /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
-    uint32_t flags; /* enum range_flags */
-    uint32_t reserved;
+    uintptr_t base;  /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
+    uint32_t flags;  /* enum range_flags */
+    uint32_t name;   /* perf_map_name of its file */
     uint64_t sample; /* RANGE_LATE: hash of bytes spread over it, when it was found */
 };
 enum range_flags {
@@ -60,6 +61,7 @@ struct program_facts {
 struct runtime {
     struct program_facts facts;
     struct cache *cache;             /* translate/cache.h */
+    struct perf_map *perf_map;       /* events/perf_map.h; NULL: not wanted */
     uint32_t current_list;           /* of .lists: readers need no lock, the other one is filled under it */
     uint32_t handled;                /* bit per signal: our handler is installed */
     uint32_t secure;                 /* AT_SECURE */
@@ -69,7 +71,9 @@ struct runtime {
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
     uint64_t xsave_bytes;            /* largest xsave area */
     char events_path[4096];
-    uint8_t scratch[65536]; /* reading of /proc/self/maps, under the lock */
+    /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */
+    uint8_t scratch[65536];
+    char path[4096];
 };
 
 static inline struct runtime *module_runtime(void) {
@@ -105,7 +109,20 @@ void ranges_from_loader(struct range_list *list, const struct program_facts *fac
  * translations are dropped.  False: the runtime is busy, run natively. */
 bool ranges_verify(struct context *context);
 
+enum { BREAKPOINT = 0xcc }; /* int3, as debuggers put it over an instruction's first byte */
+
 /* The program's own code at `address`, patched bytes as they were, into bytes[15]; how many there are: 0 if none. */
 unsigned source_bytes(uintptr_t address, uint8_t *bytes);
+
+/* Whether the BREAKPOINT at `address` is not the program's own: its file has another byte there, so that a debugger or
+ * the kernel (uprobes) must have put it.  Under the lock. */
+bool breakpoint_at(uintptr_t address);
+
+/* The patch that begins at `address`; NULL: none. */
+const struct patch *patch_at(uintptr_t address);
+
+/* Whether there is one in the place of a patch's jump: whoever comes from the cache must go there natively.  Its hit
+ * leads through the gate then, where the code is the original's. */
+bool breakpoint_at_entry(uintptr_t address);
 
 #endif

@@ -25,7 +25,8 @@ static uintptr_t native_address(uintptr_t address) {
     const struct patch *patches = patch_table();
     for (uint32_t p = 0; p < payload_header.patch_count; p++) {
         uintptr_t into = link - patches[p].address;
-        if (into < patches[p].length && patches[p].boundaries[into] != 255)
+        if (into < patches[p].length && patches[p].boundaries[into] != 255 &&
+            (into || *(const uint8_t *)address != BREAKPOINT))
             return (uintptr_t)&payload_header + patches[p].displaced + patches[p].boundaries[into];
     }
     return address;
@@ -102,6 +103,10 @@ bool go_to(struct context *context, uintptr_t target) {
         context->resume = native_address(target);
         return false;
     }
+    if (breakpoint_at_entry(target)) {
+        go_native(context, target, REASON_BREAKPOINT);
+        return false;
+    }
     enum reason reason;
     bool executable;
     struct translation *found = translation_of(target, true, &reason, &executable);
@@ -127,6 +132,10 @@ static uintptr_t slot_target(uint32_t slot) {
 static bool link(struct context *context) {
     uint32_t slot = (uint32_t)context->argument[0];
     uintptr_t target = slot_target(slot);
+    if (breakpoint_at_entry(target)) {
+        go_native(context, target, REASON_BREAKPOINT);
+        return false;
+    }
     enum reason reason;
     bool executable;
     struct translation *found = translation_of(target, false, &reason, &executable);

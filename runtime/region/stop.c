@@ -3,6 +3,7 @@
  * The loader runs the last finaliser when the object is closed, and at the process's end too, where other threads may
  * be in a region still: then all stays as it is.
  */
+#include "events/perf_map.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/runtime.h"
@@ -21,6 +22,7 @@ void runtime_stop(void) {
         if (contexts_destroy(state)) {
             struct runtime *runtime = module_runtime();
             cache_destroy();
+            perf_map_stop();
             state->runtime = 0;
             os_unmap(runtime, (sizeof *runtime + OS_PAGE - 1) & -OS_PAGE);
         }

@@ -23,7 +23,7 @@ struct arena {
 };
 enum { MAX_ARENAS = 8, SLOT_BITS = 24 }; /* a slot is named arena << SLOT_BITS | index */
 
-struct source_map { /* one per translated instruction, ascending in both */
+struct source_map { /* one per translated instruction, block and cold part, ascending in .code */
     uint32_t code;  /* offset in the unit */
     int32_t source; /* offset from unit.source */
 };

@@ -10,14 +10,8 @@
 enum { PEEK_INSTRUCTIONS = 12 };
 
 static const struct patch *region_at(uintptr_t address) {
-    uintptr_t link = address - load_bias();
-    if (link < payload_header.text_start || link >= payload_header.text_end)
-        return NULL;
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++)
-        if (patches[p].address == link && patches[p].kind == PATCH_REGION)
-            return &patches[p];
-    return NULL;
+    const struct patch *patch = patch_at(address);
+    return patch && patch->kind == PATCH_REGION ? patch : NULL;
 }
 
 /* Which arithmetic flags may be read at `address` before they are written; all where that cannot be seen soon. */
@@ -47,6 +41,8 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
         builder->blocks[known].wants_entry |= wants_entry;
         return known;
     }
+    if (builder->block_count && breakpoint_at_entry(start))
+        return -1;
     if (cache_find(start) || builder->block_count == MAX_BLOCKS || builder->instruction_count == MAX_INSTRUCTIONS ||
         !range_of(start))
         return -1;
@@ -61,9 +57,10 @@ static void add_target(struct builder *builder, uintptr_t start) {
 }
 
 /* What the translator does not carry, though the decoder knows it. */
-static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
-    if (decoded->flow == FLOW_TRAP) /* raises its signal wherever it stands */
-        return REASON_NONE;
+static enum reason refusal(const struct instruction *decoded, uintptr_t address, const uint8_t *bytes) {
+    if (decoded->flow ==
+        FLOW_TRAP) /* raises its signal wherever it stands; but a debugger waits for its own in place */
+        return bytes[0] == BREAKPOINT && breakpoint_at(address) ? REASON_BREAKPOINT : REASON_NONE;
     if (decoded->segment == 0x65)
         return REASON_FOREIGN_GS;
     if (decoded->bnd_or_other || decoded->flow == FLOW_FAR || decoded->memory == MEMORY_OTHER)
@@ -101,7 +98,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
             block->stop = REASON_UNKNOWN_INSTRUCTION;
             return;
         }
-        if ((block->stop = refusal(&at->decoded, at->bytes)))
+        if ((block->stop = refusal(&at->decoded, address, at->bytes)))
             return;
         at->address = address;
         builder->instruction_count++;

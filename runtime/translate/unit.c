@@ -7,6 +7,7 @@
  */
 #include "translate/unit.h"
 
+#include "events/perf_map.h"
 #include "region/runtime.h"
 
 struct builder *builder_create(void) {
@@ -42,6 +43,7 @@ uint32_t builder_cold(struct builder *builder, struct cold cold) {
         builder->full = true;
         return 0;
     }
+    cold.source = builder->here;
     builder->colds[builder->cold_count] = cold;
     return builder->cold_count++;
 }
@@ -125,6 +127,7 @@ static enum reason publish(struct builder *builder) {
     struct state *state = module_state();
     state->units++;
     state->unit_bytes += bytes;
+    perf_map_follow();
     return REASON_NONE;
 }
 

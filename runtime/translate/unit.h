@@ -13,6 +13,7 @@ enum {
     MAX_FIXUPS = 4096,
     MAX_LITERALS = 2048,
     MAX_COLDS = 4096,
+    MAX_MAPPED = MAX_INSTRUCTIONS + 2 * MAX_BLOCKS + MAX_COLDS,
     MAX_UNIT_BYTES = 512 << 10,
     BLOCK_HASH = 2048,
     UNIT_FILL = 384, /* direct callees are taken in until a unit has this many instructions: a page is not left empty */
@@ -47,6 +48,7 @@ struct cold {
     uint32_t instruction; /* COLD_LOG */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP */
     uint32_t back;        /* COLD_LOG: offset of the store itself */
+    uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */
     bool flags_saved;
 };
@@ -63,7 +65,7 @@ struct fixup { /* a 32-bit displacement at `at`, counted from at + 4 */
 struct builder {
     struct emitter out;
     struct arena *arena;
-    uintptr_t root;
+    uintptr_t root, here; /* first instruction, and the one being translated */
     uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
     bool full;     /* some table was too small: the unit is thrown away */
@@ -77,7 +79,7 @@ struct builder {
     uint64_t literals[MAX_LITERALS];
     uint32_t literal_at[MAX_LITERALS];
     struct cold colds[MAX_COLDS];
-    struct source_map map[MAX_INSTRUCTIONS];
+    struct source_map map[MAX_MAPPED];
 };
 
 struct builder *builder_create(void);

@@ -135,7 +135,7 @@ gate_region:
     cmp dword ptr STATE(rcx, status), STATUS_READY
     jne 1f
     mov eax, STATE(rcx, handlers_lent)
-    or eax, STATE(rcx, late_ranges)
+    or eax, STATE(rcx, slow_entries)
     jne 1f
     rdgsbase rax
     sub rax, STATE(rcx, contexts)

@@ -28,6 +28,13 @@ static uintptr_t slot_address(const struct builder *builder, uint32_t slot) {
     return (uintptr_t)&builder->arena->slots[slot & ((1u << SLOT_BITS) - 1)];
 }
 
+static void map_source(struct builder *builder, uintptr_t address) {
+    builder->here = address;
+    if (builder->map_count == MAX_MAPPED)
+        return;
+    builder->map[builder->map_count++] = (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
+}
+
 static uint32_t new_slot(struct builder *builder, uintptr_t target) {
     uint32_t slot = 0;
     if (!arena_slot(builder->arena, target, &slot))
@@ -45,10 +52,18 @@ static bool in_arena(const struct builder *builder, const struct translation *kn
     return known && known->body >= builder->arena->code && known->body < builder->arena->end;
 }
 
+/* Where code for `target` is already: a block of this unit (-1: none), or a translation.  Neither while a breakpoint
+ * stands there: C decides then, each time. */
+static const struct translation *known_target(const struct builder *builder, uintptr_t target, int *block) {
+    const bool stop = breakpoint_at_entry(target);
+    *block = stop ? -1 : builder_block_at(builder, target);
+    return stop || *block >= 0 ? NULL : cache_find(target);
+}
+
 /* jmp → block of this unit, known code, or a link */
 static void emit_jump(struct builder *builder, uintptr_t target) {
-    int block = builder_block_at(builder, target);
-    const struct translation *known = block < 0 ? cache_find(target) : NULL;
+    int block;
+    const struct translation *known = known_target(builder, target, &block);
     if (block >= 0) {
         EMIT(OUT, 0xe9, 0, 0, 0, 0);
         builder_fixup(builder, FIXUP_BLOCK, (uint32_t)block);
@@ -64,8 +79,8 @@ static void emit_jump(struct builder *builder, uintptr_t target) {
 
 /* The last 4 bytes emitted are the displacement of a conditional jump to `target`. */
 static void aim_branch(struct builder *builder, uintptr_t target) {
-    int block = builder_block_at(builder, target);
-    const struct translation *known = block < 0 ? cache_find(target) : NULL;
+    int block;
+    const struct translation *known = known_target(builder, target, &block);
     if (block >= 0) {
         builder_fixup(builder, FIXUP_BLOCK, (uint32_t)block);
     } else if (in_arena(builder, known)) {
@@ -415,12 +430,6 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
 
 /* ---- blocks ---- */
 
-static void map_source(struct builder *builder, uintptr_t address) {
-    if (builder->map_count == MAX_INSTRUCTIONS)
-        return;
-    builder->map[builder->map_count++] = (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
-}
-
 static void emit_instruction(struct builder *builder, uint32_t index) {
     const struct source_instruction *at = &builder->instructions[index];
     map_source(builder, at->address);
@@ -480,6 +489,7 @@ static void emit_mark(struct builder *builder, const struct block *block) {
 }
 
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to) {
+    map_source(builder, block->start);
     if (block->wants_entry) {
         block->entry = emitted(OUT) + 1;
         emit_entry(builder, block->start, block->flags_live);
@@ -509,6 +519,7 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
 
 void emit_cold(struct builder *builder, struct cold *cold) {
     cold->at = emitted(OUT);
+    map_source(builder, cold->source);
     switch (cold->kind) {
     case COLD_LOG:
         emit_cold_log(builder, cold);
