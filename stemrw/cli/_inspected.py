@@ -85,4 +85,4 @@ def _functions(summary: FunctionSummary) -> Iterator[Line | Table]:
 def _listing(inspection: Inspection) -> Iterator[tuple[str, str, str, str, str]]:
     for each in inspection.listing or ():
         answer = "with the function it belongs to" if each.part_of_another else each.refusal or "yes"
-        yield hex(each.address), f"{each.size:,}", each.name or "", each.source, answer
+        yield hex(each.address), f"{each.size:,}", each.source, answer, each.name or ""

@@ -140,9 +140,14 @@ def _covered(elf: Elf, functions: Sequence[Function]) -> int:
     """Bytes of the executable sections that lie in a function; each counted once."""
     total = at = 0
     executable = _executable(elf)
+    current = range(0)
     for function in functions:
         start, at = max(function.entry, at), max(function.end, at)
-        total += sum(max(min(at, each.stop) - max(start, each.start), 0) for each in executable)
+        if current.start <= start and at <= current.stop:
+            total += at - start
+        else:
+            total += sum(max(min(at, each.stop) - max(start, each.start), 0) for each in executable)
+            current = next((each for each in executable if start in each), current)
     return total
 
 

@@ -6,7 +6,6 @@ not decided here but by the rewriter itself (`_inspect`).
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Iterator
 
@@ -16,8 +15,9 @@ from stemrw.elf.constants import DT_SONAME, PF_W, PF_X, PT_GNU_EH_FRAME, SHT_NOB
 from stemrw.image import Image
 from stemrw.inspect._file import FileFacts
 
-_WRITE_GS_BASE = re.compile(rb"\xf3[\x40-\x4f]?\x0f\xae[\xd8-\xdf]")
-_ARCH_SET_GS = re.compile(rb"[\xbe\xbf]\x01\x10\x00\x00")
+_FENCES = b"\x0f\xae"  # the opcode of wrgsbase, among others
+_ARCH_SET_GS = b"\x01\x10\x00\x00"
+_MOV_EDI_OR_ESI = (0xBF, 0xBE)
 _ARCH_PRCTL = 158
 _DT_TEXTREL, _DT_FLAGS, _DF_TEXTREL = 22, 30, 4
 _SIGNATURES = (".sig", ".signature", ".sigstore", ".digest", ".checksum", ".pgp_sig", ".upd_info")
@@ -213,16 +213,32 @@ def _sets_gs(image: Image) -> int | None:
     """Where the file's code sets its own gs base: it is zero until somebody does, so who uses gs has to."""
     for segment in image.elf.code_segments:
         code = image.elf.read(segment.address, segment.file_size)
-        for match in _WRITE_GS_BASE.finditer(code):
-            place = match.start() + segment.address
-            function = image.function_at(place)
-            instruction = image.instruction_at(function, place) if function is not None else None
-            if instruction is not None and instruction.mnemonic == "wrgsbase":
+        for at in _found(code, _FENCES):
+            if code[at + 2 : at + 3] >= b"\xd8" and code[at + 2] <= 0xDF:  # register form, /3
+                place = _write_gs_base(image, segment.address + at)
+                if place is not None:
+                    return place
+        for at in _found(code, _ARCH_SET_GS):
+            place = segment.address + at - 1
+            if at and code[at - 1] in _MOV_EDI_OR_ESI and _calls_arch_prctl(image, place):
                 return place
-        for match in _ARCH_SET_GS.finditer(code):
-            place = match.start() + segment.address
-            if _calls_arch_prctl(image, place):
-                return place
+    return None
+
+
+def _found(code: bytes, pattern: bytes) -> Iterator[int]:
+    at = code.find(pattern)
+    while at >= 0:
+        yield at
+        at = code.find(pattern, at + 1)
+
+
+def _write_gs_base(image: Image, opcode: int) -> int | None:
+    """The instruction with this opcode, if it is one and writes the gs base: its prefixes begin one or two lower."""
+    function = image.function_at(opcode)
+    for place in (opcode - 1, opcode - 2):
+        instruction = image.instruction_at(function, place) if function is not None else None
+        if instruction is not None and instruction.mnemonic == "wrgsbase":
+            return place
     return None
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import capstone
 from iced_x86 import Code, Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register
@@ -140,10 +141,16 @@ def _as_jump(instruction: Instruction, raw: bytes, at: int) -> bytes:
 
 
 def _check_decoders_agree(instruction: Instruction, raw: bytes) -> None:
-    """Length, and place in memory if RIP-relative, as a second decoder sees them."""
-    decoded = next(_capstone.disasm_lite(raw, instruction.ip, 1), None)
-    if decoded is None or decoded[1] != instruction.len:
+    """Whether a second decoder sees the same length."""
+    if _second_length(raw) != instruction.len:
         raise _immovable(instruction, "two decoders do not agree on its length")
+
+
+@lru_cache(maxsize=1 << 14)
+def _second_length(raw: bytes) -> int | None:
+    """Few instructions begin most functions, and `inspect` asks for every one."""
+    decoded = next(_capstone.disasm_lite(raw, 0, 1), None)
+    return decoded[1] if decoded is not None else None
 
 
 def _check_same(instruction: Instruction, moved: bytes, at: int) -> None:

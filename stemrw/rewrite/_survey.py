@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
-from stemrw.elf import Elf
+from stemrw.elf import Elf, Segment
 from stemrw.errors import BinaryError
 from stemrw.rewrite._entry import Target, find_entries
 from stemrw.rewrite._surroundings import SHORT_REACH, Surroundings
@@ -57,13 +57,13 @@ class _SweptSurroundings(Surroundings):
         super().__init__(elf, [target.address for target in targets])
 
     def switch_arrival(self, function: int, size: int, places: range) -> str | None:
-        if _INDIRECT_JUMP.search(self._elf.code(function, size)) is None:
+        if _INDIRECT_JUMP.search(self._bytes(function, function + size)) is None:
             return None
         return super().switch_arrival(function, size, places)
 
     def _short_branches(self, places: range) -> Iterator[tuple[int, int]]:
         low = max(places.start - SHORT_REACH - 1, self._text.start)
-        window = self._elf.code(low, places.stop + SHORT_REACH - low)
+        window = self._bytes(low, places.stop + SHORT_REACH)
         near = self._noted(places)
         if near is None or near or _TRANSACTION in window or _has_short_branch(window, low, places):
             yield from super()._short_branches(places)
@@ -79,6 +79,17 @@ class _SweptSurroundings(Surroundings):
         low = bisect_left(self._arriving, (places.start, 0))
         high = bisect_left(self._arriving, (places.stop, 0))
         return sorted((source, target) for target, source in self._arriving[low:high])
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        """What the file holds for addresses of the text, from a segment's content that was read once."""
+        for segment, content in self._contents:
+            if segment.has_bytes(start):
+                return content[start - segment.address : stop - segment.address]
+        return b""
+
+    @cached_property
+    def _contents(self) -> list[tuple[Segment, bytes]]:
+        return [(each, self._elf.read(each.address, each.file_size)) for each in self._elf.code_segments]
 
     @cached_property
     def _text(self) -> range:
@@ -108,8 +119,7 @@ class _SweptSurroundings(Surroundings):
         """(target, source) of all that could be a 32-bit branch to a marked address, by target."""
         found: list[tuple[int, int]] = []
         marks, first, size, displacement = self._marks, self._text.start, len(self._text), _DISPLACEMENT.unpack_from
-        for segment in self._elf.code_segments:
-            code = self._elf.read(segment.address, segment.file_size)
+        for segment, code in self._contents:
             base = segment.address - first
             for match in _NEAR_BRANCH.finditer(code, 0, len(code) - 4):
                 at = match.end()
