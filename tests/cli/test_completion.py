@@ -67,6 +67,23 @@ def test_script_is_one_that_the_shell_accepts(shell: str, tmp_path: Path) -> Non
     subprocess.run([shell, "-n", script], check=True)
 
 
+def test_bash_completes_by_the_script(tmp_path: Path) -> None:
+    """From `--install-completion` in a fresh home to what the Tab key does."""
+    program = tmp_path / "stemrw"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{PROGRAM}' \"$@\"\n")
+    program.chmod(0o755)
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    install = f"{program} --install-completion && . ~/.bashrc"
+    press = "COMP_WORDS=(stemrw patch --ret) COMP_CWORD=2; _stemrw_completion stemrw; echo ${COMPREPLY[@]}"
+    done = subprocess.run(
+        ["bash", "-c", f"{install}; {press}; complete -p stemrw"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert "completion installed in" in lines[0]
+    assert lines[-2:] == ["--return", "complete -o default -F _stemrw_completion stemrw"]
+
+
 def test_nothing_heavy_is_loaded_to_complete() -> None:
     heavy = "('drgn', 'iced_x86', 'capstone', 'elftools', 'stemrw.sense', 'stemrw.documents')"
     code = (
