@@ -99,14 +99,15 @@ def _stubs(elf: Elf) -> Iterator[tuple[int, int]]:
 
 
 def _static_functions(elf: Elf) -> list[Target]:
+    section = next((section for section in elf.sections if section.kind == SHT_SYMTAB), None)
+    if section is None or section.link >= len(elf.sections):
+        return []
     found: dict[int, Target] = {}
-    for section in elf.sections:
-        if section.kind == SHT_SYMTAB and section.link < len(elf.sections):
-            table = SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link]))
-            wanted = {place: name for name in OBSERVED_STATIC for place in table.places(name)}
-            for address, size, place in table.functions():
-                if size and place in wanted:
-                    found.setdefault(address, Target(address, size, wanted[place]))
+    table = SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link]))
+    wanted = {place: name for name in OBSERVED_STATIC for place in table.places(name)}
+    for address, size, place in table.functions():
+        if size and place in wanted:
+            found.setdefault(address, Target(address, size, wanted[place]))
     return list(found.values())
 
 

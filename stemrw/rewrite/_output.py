@@ -25,18 +25,11 @@ def write_output(files: Sequence[tuple[Path, bytes | Edited]], *, like: Path | N
     where owner and group are.  Raises UsageError; nothing is left behind then.
     """
     pending: list[tuple[Path, Path]] = []
-    lost: list[str] = []
     try:
         for path, content in files:
             pending.append((_write_beside(path, content), path))
-        if like is not None:
-            lost = _copy_attributes(like, pending[0][0])
-        while pending:
-            temporary, path = pending[-1]
-            temporary.replace(path.resolve())
-            pending.pop()
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", file=pending[-1][1] if pending else path) from None
+        lost = _copy_attributes(like, pending[0][0]) if like is not None else []
+        _put_in_place(pending)
     finally:
         for temporary, _ in pending:
             with contextlib.suppress(OSError):
@@ -52,22 +45,57 @@ def _write_beside(path: Path, content: bytes | Edited) -> Path:
             raise UsageError(f"cannot be written: it is {what}", file=path, hint="name a file")
         descriptor, name = tempfile.mkstemp(prefix=f".{place.name[:200]}.", dir=place.parent)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: a NUL
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"cannot be written: {reason}", file=path) from None
+        raise _unwritten(path, error) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(content.pieces() if isinstance(content, Edited) else [content])
         Path(name).chmod(0o666 & ~_umask())
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink()
+        if isinstance(error, OSError):
+            raise _unwritten(path, error) from None
         raise
     return Path(name)
+
+
+def _put_in_place(files: Sequence[tuple[Path, Path]]) -> None:
+    """Rename each to its place, the last first.  Where one cannot be, the others get back what they had."""
+    with contextlib.ExitStack() as undo:
+        for temporary, path in reversed(files):
+            place, before = path.resolve(), temporary.with_name(temporary.name[:200] + ".before")
+            with contextlib.suppress(OSError):  # there is none, or it cannot be kept
+                before.hardlink_to(place)
+            try:
+                temporary.replace(place)
+            except OSError as error:
+                before.unlink(missing_ok=True)
+                raise _unwritten(path, error) from None
+            undo.callback(_put_back, before, place)
+        undo.pop_all()
+        for temporary, _ in files:
+            temporary.with_name(temporary.name[:200] + ".before").unlink(missing_ok=True)
+
+
+def _put_back(before: Path, place: Path) -> None:
+    with contextlib.suppress(OSError):
+        if before.exists():
+            before.replace(place)
+        else:
+            place.unlink()
+
+
+def _unwritten(path: Path, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return UsageError(f"cannot be written: {reason}", file=path, hint="-o names another place")
 
 
 def _copy_attributes(source: Path, target: Path) -> list[str]:
     """Mode, owner, extended attributes; returns what was lost."""
     lost = []
-    old, new = source.stat(), target.stat()
+    try:
+        old, new = source.stat(), target.stat()
+    except OSError as error:
+        raise UsageError(f"its mode and owner cannot be read: {error.strerror}", file=source) from None
     mode = stat.S_IMODE(old.st_mode)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         with contextlib.suppress(OSError):
