@@ -106,11 +106,15 @@ class Trial:
             kept[change["offset"] : change["offset"] + len(old)] = old
         if kept != self.data:
             return "something was changed that the manifest does not name"
-        before, after = ([s for s in elf_fields.segments(d) if s.kind == elf_fields.PT_LOAD] for d in (self.data, new))
-        if [(s.offset, s.address, s.size) for s in before] != [(s.offset, s.address, s.size) for s in after[:-1]]:
-            return "a loaded segment was moved"
-        if any(s.offset + s.size > len(new) for s in after):
-            return "a loaded segment lies beyond the end of the file"
+        before, after = (
+            [(s.address, s.offset, s.size) for s in elf_fields.segments(data) if s.kind == elf_fields.PT_LOAD]
+            for data in (self.data, new)
+        )
+        added = [load for load in after if load not in before]
+        if [load for load in after if load not in added] != before or len(added) != 1:
+            return f"loaded segments were {before} and are {after}"
+        if after != sorted(after) or any(offset + size > len(new) for _, offset, size in after):
+            return f"loaded segments do not ascend or leave the file: {after}"
         return None
 
     def _irreversible(self) -> str | None:
