@@ -43,6 +43,8 @@ from stemrw.errors import BinaryError
 
 PAYLOAD_SECTION, STATE_SECTION = ".stemrw", ".stemrw.state"
 STATE_ALIGN = 64
+_USER_END = 1 << 47
+"""Where the half of the address space that programs have ends."""
 _REACH = 1 << 31
 """Bytes that a 32-bit displacement leads across, in both directions."""
 
@@ -70,7 +72,10 @@ def place(elf: Elf, state_size: int, payload_size: int) -> Layout:
     above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
     if above and align(end, PAGE) > min(above):
         raise BinaryError("there is no room behind the last writable segment", address=state)
-    return Layout(_payload_address(elf, writable, end, payload_size), align(len(elf.data), PAGE), state, state_size)
+    address = _payload_address(elf, writable, end, payload_size)
+    if max(end, address + payload_size) > _USER_END:
+        raise BinaryError("there is no room behind the last segment: programs end at 2^47", address=max(end, address))
+    return Layout(address, align(len(elf.data), PAGE), state, state_size)
 
 
 def _payload_address(elf: Elf, writable: Segment, state_end: int, size: int) -> int:
