@@ -39,7 +39,8 @@ _RESYNCHRONISES = 64
 _FAR_START = 4096
 _LARGEST_DECODED = 1 << 20
 _WORTH_AN_INDEX = 16
-_NEAR_BRANCH = re.compile(rb"(?=([\xe8\xe9]|\x0f[\x80-\x8f]))", re.DOTALL)
+_NEAR_BRANCH = re.compile(rb"[\xe8\xe9]|\x0f[\x80-\x8f]")
+_DISPLACEMENT = struct.Struct("<i")
 
 
 def is_padding(instruction: Instruction) -> bool:
@@ -55,6 +56,10 @@ class Surroundings:
         self._unwind = UnwindTable(elf)
         self._entries = tuple(entries)
         self._asked = 0
+
+    def expect_many(self) -> None:
+        """Prepare for more places than would be worth searching the text for, one after the other."""
+        self._asked = _WORTH_AN_INDEX
 
     @cached_property
     def _sized(self) -> dict[int, int]:
@@ -160,16 +165,19 @@ class Surroundings:
 
     @cached_property
     def _index(self) -> list[int]:
-        """All such branches within the text, as target << 64 | source, sorted: for those who ask for many places."""
+        """All such branches but those to known starts, as target << 64 | source, sorted: for who asks for many places.
+
+        A place in which something starts is none to ask for: that alone is an arrival.
+        """
         found = []
+        starts, displacement = set(self._starts), _DISPLACEMENT.unpack_from
+        first, last = self._elf.code_segments[0].address, self._elf.code_segments[-1].end
         for address, code in self._texts:
-            end = len(code) - 4
-            for match in _NEAR_BRANCH.finditer(code):
-                at = match.end(1)
-                if at <= end:
-                    target = address + at + 4 + int.from_bytes(code[at : at + 4], "little", signed=True)
-                    if self._elf.is_code(target):
-                        found.append(target << 64 | address + match.start())
+            for match in _NEAR_BRANCH.finditer(code, 0, len(code) - 4):
+                at = match.end()
+                target = address + at + 4 + displacement(code, at)[0]
+                if first <= target < last and target not in starts:
+                    found.append(target << 64 | address + match.start())
         return sorted(found)
 
     @cached_property
