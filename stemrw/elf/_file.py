@@ -24,6 +24,7 @@ from stemrw.elf.constants import (
     ET_EXEC,
     ET_REL,
     NT_GNU_BUILD_ID,
+    PAGE,
     PN_XNUM,
     PT_DYNAMIC,
     PT_INTERP,
@@ -95,6 +96,8 @@ class Elf:
                 )
             if load.file_size > load.memory_size or load.end >= _ADDRESS_END:
                 raise self._error("a segment's sizes cannot be true", address=load.address)
+        if sum(load.file_size for load in loads) > 2 * len(self.data) + PAGE * len(loads):  # each is read as a whole
+            raise self._error("the segments take the same bytes of the file several times over", hint="is it damaged?")
         for a, b in zip(loads, loads[1:], strict=False):
             if a.end > b.address:
                 raise self._error("the PT_LOAD program headers overlap or do not ascend", address=b.address)

@@ -11,7 +11,7 @@ from elftools.elf.sections import NoteSection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stemrw.elf import branch_candidates
+from stemrw.elf import Elf, branch_candidates
 from stemrw.errors import BinaryError
 from stemrw.image import Image
 
@@ -110,3 +110,12 @@ def test_search_for_branches_misses_none(
         if low <= target < low + width and start + length + 4 <= size:
             expected.append((base + start, base + target))
     assert sorted(branch_candidates(bytes(code), base, base + low, base + low + width)) == expected
+
+
+def test_segments_that_share_the_file_many_times_over_are_refused() -> None:
+    """Each would be read as a whole: a file of one megabyte would need two gigabytes."""
+    count, size = 2000, 1 << 20
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0x1000, 64, 0, 0, 64, 56, count, 64, 0, 0)
+    loads = [struct.pack("<IIQQQQQQ", 1, 5, 0, i * size, i * size, size, size, 4096) for i in range(count)]
+    with pytest.raises(BinaryError, match="several times over"):
+        Elf((header + b"".join(loads)).ljust(size, b"\xe8"))
