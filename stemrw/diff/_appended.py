@@ -30,7 +30,7 @@ def _filler(hardened: Elf, start: int, stop: int) -> str:
 
 
 def _parts(hardened: Elf, manifest: Manifest | None, image: RuntimeImage) -> Iterator[AppendedRange]:
-    if manifest is not None:
+    if manifest is not None and manifest.payload.offset >= 0 and manifest.payload.size > 0:
         payload = manifest.payload
         inside = list(_payload_parts(hardened, manifest, image))
         yield from inside or [

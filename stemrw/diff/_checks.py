@@ -94,10 +94,17 @@ def check_rebuilt(original: Elf, hardened: Elf, manifest: Manifest, image: Runti
     identity = BinaryIdentity(path=str(original.path), sha256=manifest.input.sha256, build_id=manifest.input.build_id)
     try:
         plan = Plan(binary=identity, regions=manifest.regions)
-        again = bytes(rewrite(original, plan, events_path=manifest.events, image=image).content)
+        done = rewrite(original, plan, events_path=manifest.events, image=image)
     except (StemrwError, ValueError) as error:
         return check("failed", f"hardening the original again fails: {error}".splitlines()[0])
-    if again == bytes(hardened.data):
-        return check("ok", "hardening the original again, with these regions, gives the same file bit for bit")
-    first = next(differing(memoryview(again), memoryview(hardened.data)), range(min(len(again), len(hardened.data)), 0))
-    return check("failed", f"hardening the original again gives another file, from offset {first.start:#x} on")
+    again = bytes(done.content)
+    if again != bytes(hardened.data):
+        both = memoryview(again), memoryview(hardened.data)
+        first = next(differing(*both), range(min(map(len, both)), 0))
+        return check("failed", f"hardening the original again gives another file, from offset {first.start:#x} on")
+    other = [name for name in type(manifest).model_fields if getattr(done.manifest, name) != getattr(manifest, name)]
+    if other:
+        return check(
+            "failed", f"hardening the original again gives this file, but another manifest: {', '.join(other)}"
+        )
+    return check("ok", "hardening the original again, with these regions, gives the same file bit for bit")

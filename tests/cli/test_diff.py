@@ -186,6 +186,21 @@ def test_manifest_that_tells_of_another_return_value(shown: Callable[..., tuple[
     assert status == 1 and outcomes(document)["rebuilt"] == "failed"
 
 
+def test_manifest_that_is_not_the_one_of_the_file(shown: Callable[..., tuple[int, Any]]) -> None:
+    """Also where the file is sound: the manifest is what other tools believe."""
+    edit(unobserved=("sigaction",))
+    status, document = shown(DASH, "hard")
+    assert status == 1 and outcomes(document)["rebuilt"] == "failed"
+    assert "another manifest: unobserved" in json.dumps(document["checks"])
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-5, 7), (0, -1), (1 << 62, 1 << 62)])
+def test_payload_that_cannot_be_true(offset: int, size: int, shown: Callable[..., tuple[int, Any]]) -> None:
+    edit(payload=manifest().payload.model_copy(update={"offset": offset, "size": size}))
+    status, document = shown(DASH, "hard")
+    assert status == 1 and document["appended"][0]["offset"] == DASH.stat().st_size
+
+
 def test_file_of_another_version_is_not_rebuilt(shown: Callable[..., tuple[int, Any]], capsys: Capture) -> None:
     edit(tool_version="0.0.1")
     status, document = shown("hard")
