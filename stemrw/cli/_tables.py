@@ -6,6 +6,7 @@ goes through `printable`, so that strings of files cannot steer the terminal.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,13 +52,30 @@ def heading(text: str) -> Iterator[Line]:
 def show(parts: Iterable[Line | Table]) -> None:
     """Print on standard output."""
     console = Console(file=sys.stdout, highlight=False)
-    for part in parts:
-        if console.is_terminal:
-            console.print(_rich(part), markup=False)
-        elif isinstance(part, Line):
-            print(_clean(part.text))
-        else:
-            print("\n".join(_plain(part)))
+    with _reader_may_leave():
+        for part in parts:
+            if console.is_terminal:
+                console.print(_rich(part), markup=False)
+            elif isinstance(part, Line):
+                print(_clean(part.text))
+            else:
+                print("\n".join(_plain(part)))
+
+
+def show_text(text: str) -> None:
+    """Print a document on standard output, as it is."""
+    with _reader_may_leave():
+        print(text, end="")
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """The exit status stays the command's answer, also where `head` has read enough of what it prints."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

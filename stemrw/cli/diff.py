@@ -42,7 +42,7 @@ def diff(
     appended part are shown. The original is hardened again in memory: the result has to be this very file.
     """
     from stemrw import diff as stage
-    from stemrw.cli._tables import progress, show
+    from stemrw.cli._tables import progress, show, show_text
     from stemrw.elf import Elf
 
     if len(files) > 2:
@@ -56,7 +56,7 @@ def diff(
     if html is not None:
         _write_page(html, difference)
     if as_json:
-        print(difference.to_json(), end="")
+        show_text(difference.to_json())
     elif html is None:
         from stemrw.cli._review import review
 

@@ -38,6 +38,7 @@ def inspect(
     is written.
     """
     from stemrw import inspect as stage
+    from stemrw.cli._tables import show, show_text
     from stemrw.elf import Elf
 
     elf = Elf.open(file)
@@ -47,10 +48,9 @@ def inspect(
             elf, original=original, manifest=known, facts=stage.file_facts(file), listing=functions, step=step
         )
     if as_json:
-        print(found.to_json(), end="")
+        show_text(found.to_json())
     else:
         from stemrw.cli._inspected import inspected
-        from stemrw.cli._tables import show
 
         show(inspected(found))
     raise typer.Exit(0 if found.patchable else 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -301,6 +302,16 @@ def test_page_is_well_formed_self_contained_and_has_the_facts(tampered: bool) ->
     facts += [f"{patch.gate:x}" for patch in known.patches] + ["Everything else is identical"]
     facts += ["No", "0x6000"] if tampered else ["Yes", known.output.sha256, "Sign-off"]
     assert [fact for fact in facts if fact not in words] == []
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_answer_stays_where_the_reader_leaves(options: str) -> None:
+    program = f"{sys.executable} -c 'from stemrw.cli import main; main()'"
+    command = f"{program} diff {DASH} hard {options} | :; echo ${{PIPESTATUS[0]}}"
+    for status in (0, 1):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == (f"{status}\n", "")
+        change(Path("hard"), 0x6000)
 
 
 ERRORS = [
