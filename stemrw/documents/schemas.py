@@ -18,6 +18,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "localization": ("stemrw.documents.localization", "Localization"),
     "plan": ("stemrw.documents.plan", "Plan"),
     "manifest": ("stemrw.documents.manifest", "Manifest"),
+    "verification": ("stemrw.documents.verification", "Verification"),
     "status": ("stemrw.documents.status", "Status"),
     "inspection": ("stemrw.documents.inspection", "Inspection"),
     "difference": ("stemrw.documents.difference", "Difference"),
