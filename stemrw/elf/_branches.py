@@ -41,14 +41,14 @@ def branch_candidates(
                     for value in _upper_values(address, small, low, high, 8):
                         if value >> 8 == upper:
                             yield from _in_window(code, address, small, end, value, 8, range(low, high))
-            elif -0x8000 <= upper < 0x8000:
+            else:
                 yield from _in_window(code, address, window, end, upper, 16, range(low, high))
 
 
 def _upper_values(base: int, window: int, low: int, high: int, shift: int) -> range:
     """What `displacement >> shift` can be for branches into [low, high) in a window of `1 << shift` bytes."""
-    first = low - (base + window + (1 << shift) + 6) >> shift
-    last = high - (base + window + 5) >> shift
+    first = max(low - (base + window + (1 << shift) + 6), -1 << 31) >> shift
+    last = min(high - (base + window + 5), (1 << 31) - 1) >> shift
     return range(first, last + 1)
 
 

@@ -37,6 +37,8 @@ from stemrw.elf.constants import (
 from stemrw.errors import BinaryError
 
 _COPIED = 1 << 29
+_SEGMENT_TABLE = 1 << 16
+"""Bytes of program headers that the kernel reads; it refuses files with more."""
 _LONGEST_BUILD_ID = 64
 """Bytes.  Linkers make 8 to 32; a file name is made of it, so it cannot be anything."""
 _ADDRESS_END = 1 << 64
@@ -84,6 +86,8 @@ class Elf:
         end = self.segment_table + count * SEGMENT_SIZE
         if not count or count == PN_XNUM or size != SEGMENT_SIZE:
             raise self._error(f"it has no usable program headers ({count} of {size} bytes each)")
+        if end - self.segment_table > _SEGMENT_TABLE:
+            raise self._error(f"{count} program headers are more than any system loads", hint="is it damaged?")
         if end > len(self.data):
             raise self._error("the program headers lie beyond the end of the file", hint="is it truncated?")
         segments = Segment.unpack(self.data[self.segment_table : end])

@@ -125,7 +125,7 @@ class Image:
             cold = name is not None and ".cold" in name
             return Function(fde.start, fde.size, name, ".eh_frame", fragment=cold or not fde.starts_as_function)
         found = self._symbols.covering(address)
-        if found is not None:
+        if found is not None and self.elf.is_code(found.address + found.size - 1):  # a size may be any number
             return Function(found.address, found.size, found.name, found.table, fragment=".cold" in found.name)
         return self._unlisted(address)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,8 @@ def _differences(before: Any, after: Any) -> Iterator[str]:
 
 def _seen(view: Callable[[Any], Any], binary: Any) -> Any:
     try:
-        return view(binary)
+        with warnings.catch_warnings(action="ignore"):  # of numbers that no enumeration has
+            return view(binary)
     except Exception as error:  # lief raises what it likes on damaged files
         return f"{type(error).__name__}: {error}"
 
