@@ -77,7 +77,19 @@ static bool log_granule(struct context *context, uint64_t granule, uintptr_t add
     return true;
 }
 
+/* How many of the bytes are mapped, from the first on: no store gets past memory that is not there.  For sizes that
+ * cannot be true (a negative length), which would take for ever. */
+static size_t mapped(uintptr_t address, size_t size) {
+    uint8_t byte;
+    for (uintptr_t page = (address & -OS_PAGE) + OS_PAGE; page - address < size; page += OS_PAGE)
+        if (!safe_copy(&byte, (const void *)page, 1))
+            return page - address;
+    return size;
+}
+
 bool log_range(struct context *context, uintptr_t address, size_t size) {
+    if (size > LOG_PROBED)
+        size = mapped(address, size);
     if (!size)
         return true;
     if (context->exact)

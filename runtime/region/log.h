@@ -25,13 +25,15 @@ enum log_kind {
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
 };
 
+enum { LOG_PROBED = 1 << 20 }; /* of a longer range only what is mapped is logged */
+
 /* Reserve the log; false: no memory at all. */
 bool log_create(struct context *context);
 
 /* Give it back. */
 void log_destroy(struct context *context);
 
-/* Before `size` bytes at `address` change.  False: the log is full. */
+/* Before `size` bytes at `address` change, upwards.  False: the log is full. */
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
 

@@ -182,6 +182,19 @@ static void log_store(struct context *context) {
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
 
+/* Where a string of *size bytes that is written downwards, and ends at `end`, begins; what lies below memory that is not
+ * mapped is not counted, for nothing gets there. */
+static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
+    uint8_t byte;
+    uintptr_t page = (end - 1) & -OS_PAGE;
+    if (*size > LOG_PROBED)
+        while (end - page < *size && safe_copy(&byte, (const void *)page, 1))
+            page -= OS_PAGE;
+    if (*size > LOG_PROBED && end - page < *size)
+        *size = page + OS_PAGE < end ? end - page - OS_PAGE : 0;
+    return end - *size;
+}
+
 /* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory. */
 static void log_other_store(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
@@ -203,7 +216,7 @@ static void log_other_store(struct context *context) {
             count = (1ull << 47) / 64; /* will fault long before */
         size *= count;
         if (context->registers.flags & 0x400 && count) /* DF: downwards */
-            address -= size - at.operand_bytes;
+            address = lowest_mapped(address + at.operand_bytes, &size);
     } else if (at.memory == MEMORY_OPERAND) {
         address = at.rip_relative ? source + at.length : 0;
         if (at.displacement_size == 8)
