@@ -137,7 +137,7 @@ def section_tail(elf: Elf, layout: Layout, payload_size: int, at: int) -> tuple[
                 payload_size, 0, 0, PAGE, 0)
     )  # fmt: skip
     writable = _writable(elf)
-    state_offset = writable.offset + layout.state_address - writable.address  # nominal, as for .bss
+    state_offset = writable.offset + writable.file_size  # nominal, as for .bss: eu-strip makes files that long
     sections.append(
         Section(state_name, SHT_NOBITS, SHF_ALLOC | SHF_WRITE, layout.state_address, state_offset, layout.state_size,
                 0, 0, STATE_ALIGN, 0)

@@ -48,6 +48,7 @@ OBSERVED_STATIC = frozenset({
 _GLIBC = frozenset({"libc.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0", "libm.so.6"})
 
 _STUB_SECTIONS = (".plt.sec", ".plt", ".plt.got", ".iplt")
+_INDEX_LOAD, _INDEX_LOAD_SIZE = b"\x41\xbb", 6  # mov r11d, index of the slot: mold
 _STUB_JUMPS = (b"\xff\x25", b"\xf2\xff\x25")  # jmp [rip+slot], and with the bnd prefix of old linkers
 
 
@@ -91,6 +92,7 @@ def _stubs(elf: Elf) -> Iterator[tuple[int, int]]:
             code = elf.code(section.address, section.size)
             for at in range(0, len(code) - 7, 8):
                 body = at + len(ENDBR64) if code.startswith(ENDBR64, at) else at
+                body += _INDEX_LOAD_SIZE if code.startswith(_INDEX_LOAD, body) else 0
                 for jump in _STUB_JUMPS:
                     end = body + len(jump) + 4
                     if code.startswith(jump, body) and end <= len(code):

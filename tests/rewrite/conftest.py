@@ -1,4 +1,4 @@
-"""The runtime that does nothing, and programs of every kind of link."""
+"""The runtime that does nothing, and programs of every flavour (flavours.py)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from rewrite.flavours import FACTORS, Built, Cell, build, name
 
 from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.runtime import RuntimeImage, load_image
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = Path(__file__).resolve().parent / "programs"
 TRACE_DESCRIPTOR = 200
 """Where the runtime of the tests writes the addresses of the patches it passes (null_runtime/gates.S)."""
 
@@ -53,105 +52,25 @@ def null_image(
     return load_image(out)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One way to link: flags, and what cannot be had from this toolchain."""
-
-    name: str
-    command: tuple[str, ...]
-    shared: bool = False
-
-
-_GCC = ("gcc", "-O2")
-_ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=all", "-g0", "-Wl,--build-id")
-_GNU, _MUSL = ("-target", "x86_64-linux-gnu.2.31"), ("-target", "x86_64-linux-musl")
-KINDS = [
-    Kind("gcc-pie", (*_GCC, "-fPIE", "-pie")),
-    Kind("gcc-fixed", (*_GCC, "-fno-pie", "-no-pie")),
-    Kind("gcc-static", (*_GCC, "-static")),
-    Kind("gcc-static-pie", (*_GCC, "-static-pie", "-fPIE")),
-    Kind("gcc-shared", _GCC, shared=True),
-    Kind("gcc-cet", (*_GCC, "-fcf-protection", "-fPIE", "-pie", "-Wl,-z,now,-z,ibtplt")),
-    Kind("gcc-relr", (*_GCC, "-fPIE", "-pie", "-Wl,-z,lazy,-z,pack-relative-relocs")),
-    Kind("gcc-one-segment", (*_GCC, "-fPIE", "-pie", "-Wl,-z,noseparate-code")),
-    Kind("gold-pie", (*_GCC, "-fPIE", "-pie", "-fuse-ld=gold")),
-    Kind("gold-fixed", (*_GCC, "-fno-pie", "-no-pie", "-fuse-ld=gold")),
-    Kind("gold-shared", (*_GCC, "-fuse-ld=gold"), shared=True),
-    Kind("zig-pie", (*_ZIG, *_GNU, "-fPIE", "-pie")),
-    Kind("zig-fixed", (*_ZIG, *_GNU, "-fno-pie", "-no-pie")),
-    Kind("zig-static", (*_ZIG, *_MUSL, "-static")),
-    Kind("zig-static-pie", (*_ZIG, *_MUSL, "-static", "-fPIE", "-pie")),
-    Kind("zig-shared", (*_ZIG, *_GNU), shared=True),
-]
-
-
-@dataclass(frozen=True)
-class Built:
-    """A program that says "ok"; `target` is the file to patch: itself, or the library beside it."""
-
-    kind: Kind
-    program: Path
-    target: Path
-    functions: dict[str, tuple[int, int]]
-    """Address and size by name, of the functions of shapes.c."""
+PLAIN: Cell = {factor: values[0] for factor, values in FACTORS.items()}
+"""The combination of the first value of every factor: gcc, bfd, position independent, nothing unusual."""
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
-    """Builds the program in one kind of link, once; skips where the toolchain is not there."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], Built]:
+    """Builds the program in one combination, once."""
     done: dict[str, Built] = {}
+    common = tmp_path_factory.mktemp("common")
 
-    def build(name: str) -> Built:
-        if name not in done:
-            done[name] = _build(next(kind for kind in KINDS if kind.name == name), tmp_path_factory.mktemp(name))
-        return done[name]
+    def of(cell: Cell) -> Built:
+        if name(cell) not in done:
+            try:
+                done[name(cell)] = build(cell, tmp_path_factory.mktemp(cell["kind"]), common)
+            except FileNotFoundError as error:
+                pytest.skip(f"no {error.filename}: scripts/test installs it")
+        return done[name(cell)]
 
-    return build
-
-
-def _build(kind: Kind, folder: Path) -> Built:
-    shapes, main, program = PROGRAMS / "shapes.c", PROGRAMS / "main.c", folder / "program"
-    if not kind.shared:
-        _compile([*kind.command, "-o", program, shapes, main])
-        return Built(kind, program, program, function_symbols(program))
-    library = folder / "libshapes.so"
-    _compile(
-        [*kind.command, "-fPIC", "-shared", "-DSHAPES_IN_LIBRARY", "-Wl,-soname,libshapes.so", "-o", library, shapes]
-    )
-    _compile([*kind.command, "-fPIC", "-o", program, main, "-L", folder, "-lshapes", "-Wl,-rpath,$ORIGIN"])
-    return Built(kind, program, library, function_symbols(library))
-
-
-def _compile(command: Sequence[str | Path]) -> None:
-    try:
-        subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        pytest.skip(f"no {error.filename}")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"cannot be built here: {error.stderr[-300:]}") if _unsupported(error) else pytest.fail(
-            error.stderr
-        )
-
-
-def _unsupported(error: subprocess.CalledProcessError) -> bool:
-    return any(text in error.stderr for text in ("unrecognized -z", "unknown -z", "cannot find 'ld", "unknown option"))
-
-
-def function_symbols(path: Path) -> dict[str, tuple[int, int]]:
-    """Sized functions of shapes.c, by nm."""
-    listing = subprocess.run(["nm", "-S", path], capture_output=True, text=True, check=True).stdout
-    wanted = ("shape_", "many_", "with_", "returns_", "of_doubles", "fibonacci", "jumps_out", "fills", "main")
-    found = {}
-    for line in listing.splitlines():
-        words = line.split()
-        if (
-            len(words) == 4
-            and words[2] in "tT"
-            and words[3].startswith(wanted)
-            and not words[3].endswith(("_returns", ".localalias"))
-        ):
-            found[words[3]] = (int(words[0], 16), int(words[1], 16))
-    return found
+    return of
 
 
 def plan_for(data: bytes, functions: Sequence[tuple[int, int]]) -> Plan:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rewrite.conftest import ROOT, Built, plan_for
+from rewrite.conftest import PLAIN, ROOT, plan_for
+from rewrite.flavours import Built, Cell
 
 from stemrw.documents.manifest import Manifest, load_manifest
 from stemrw.rewrite import rewrite
@@ -26,8 +27,8 @@ def test_every_field_is_described() -> None:
     assert all(f"`{field}`" in text for field in top.union(*parts) - {"name"})
 
 
-def test_round_trip_and_content(built: Callable[[str], Built], null_image: RuntimeImage, tmp_path: Path) -> None:
-    program = built("gcc-pie")
+def test_round_trip_and_content(built: Callable[[Cell], Built], null_image: RuntimeImage, tmp_path: Path) -> None:
+    program = built(PLAIN)
     data = program.program.read_bytes()
     done = rewrite(data, plan_for(data, [program.functions["main"]]), events_path="/tmp/e", image=null_image)
     file = tmp_path / "manifest.json"
@@ -42,9 +43,9 @@ def test_round_trip_and_content(built: Callable[[str], Built], null_image: Runti
     assert str(tmp_path) not in file.read_text() and str(program.program) not in file.read_text()
 
 
-def test_header_of_the_payload(built: Callable[[str], Built], null_image: RuntimeImage) -> None:
+def test_header_of_the_payload(built: Callable[[Cell], Built], null_image: RuntimeImage) -> None:
     """What the runtime reads first: plan hash, table of patches sorted by address, original bytes."""
-    program = built("gcc-cet")
+    program = built(PLAIN)
     data = program.program.read_bytes()
     plan = plan_for(data, list(program.functions.values()))
     done = rewrite(data, plan, events_path="/tmp/e", image=null_image)

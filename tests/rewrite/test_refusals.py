@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rewrite.conftest import Built, plan_for
+from rewrite.conftest import PLAIN, plan_for
+from rewrite.flavours import Built, Cell
 
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import revert, rewrite
@@ -16,8 +17,8 @@ from stemrw.runtime import RuntimeImage
 
 
 @pytest.fixture
-def original(built: Callable[[str], Built]) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    program = built("gcc-pie")
+def original(built: Callable[[Cell], Built]) -> tuple[bytes, dict[str, tuple[int, int]]]:
+    program = built(PLAIN)
     return program.program.read_bytes(), program.functions
 
 

@@ -1,4 +1,4 @@
-/* Calls every function of shapes.c and says "ok", or which one went wrong. */
+/* Calls every function of shapes.c and says "ok", or which one went wrong.  With an argument, one of them faults. */
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,6 +27,16 @@ int main(int argc, char **argv) {
     double doubles[2] = {0, 0};
     (void)argv;
 
+#ifdef FAR
+    extern long *far_pointer;
+    *far_pointer = 5;
+    CHECK(*far_pointer == 5);
+#endif
+    if (argc > 1) {
+        long *volatile nowhere = NULL;
+        CHECK(crashes(nowhere) == -1);
+        CHECK(shape_word == 41);
+    }
     CHECK(shape_rip_load() == 42);
     CHECK(shape_rip_store(3) == 10);
     CHECK(shape_rip_compare() == 1);

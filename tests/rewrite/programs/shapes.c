@@ -68,3 +68,10 @@ size_t fills(char *out, size_t size) {
     memcpy(out, local, size < sizeof local ? size : sizeof local);
     return strlen(out);
 }
+
+long crashes(const long *where) {
+    shape_word++;
+    long value = *(const volatile long *)where;
+    shape_word--;
+    return value;
+}

@@ -37,6 +37,8 @@ double of_doubles(double a, double b);
 unsigned fibonacci(unsigned n);
 int jumps_out(jmp_buf where, int value);
 size_t fills(char *out, size_t size);
+long crashes(const long *where); /* changes shape_word, and changes it back behind the fault */
+extern long shape_word;
 void *return_address(void);
 extern long failures_in_shapes;
 
