@@ -129,6 +129,7 @@ def test_runtime_that_does_not_undo_is_found(assembled: Assembled, tmp_path: Pat
     [
         ("vaddpd %ymm0, %ymm0, %ymm0\\n nop\\n ret", "Unicorn does not know `vaddpd"),
         ("1: jmp 1b\\n nop\\n nop\\n nop\\n ret", "no end within"),
+        ("mov -400(%rsp), %rax\\n nop\\n ret", "left on the stack"),
         ("rdtsc\\n mov %rax, word(%rip)\\n ret", "differs from run to run"),
     ],
 )

@@ -16,8 +16,8 @@ from typing import Any
 
 from unicorn import (
     UC_ARCH_X86,
-    UC_HOOK_BLOCK,
     UC_HOOK_CODE,
+    UC_HOOK_EDGE_GENERATED,
     UC_HOOK_INSN,
     UC_HOOK_INSN_INVALID,
     UC_HOOK_INTR,
@@ -55,8 +55,8 @@ _ID: Mapping[str, int] = {
     name: getattr(x86_const, f"UC_X86_REG_{name.upper()}") for name in (*GENERAL, *VECTORS, *_OTHERS)
 }
 _DIRECTION = 0x400
-_MOST_STOPS = 5_000
-"""System calls and signals of one run, after which it counts as endless: some hundreds are usual."""
+_MOST_STOPS, _MOST_SIGNALS = 5_000, 256
+"""System calls and signals together, and signals, of one run, after which it counts as endless."""
 _RT_TGSIGQUEUEINFO = 297
 _ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 _CANONICAL_END = 1 << 47
@@ -119,7 +119,7 @@ class Machine:
     budget: int = 200_000
     """Instructions after which a run counts as endless."""
     coverage: dict[int, int] = field(default_factory=dict)
-    """Executed blocks of the function under test: address → bytes.  Of the original only."""
+    """Blocks that have run so far: address → bytes.  Of the original only."""
 
     def __post_init__(self) -> None:
         self.unicorn = Uc(UC_ARCH_X86, UC_MODE_64)
@@ -128,7 +128,7 @@ class Machine:
         self.kernel = Kernel(self.unicorn, self.memory)
         self._event: _Event | None = None
         self._recovery: Recovery | None = None
-        self._pending = 0
+        self._pending = self._delivered = 0
         self._load()
         self._hook()
 
@@ -165,7 +165,9 @@ class Machine:
         add(UC_HOOK_MEM_INVALID, self._on_memory)
         add(UC_HOOK_INSN_INVALID, self._on_invalid)
         add(UC_HOOK_INTR, self._on_interrupt)
-        if self.image:
+        if self.image is None:
+            add(UC_HOOK_EDGE_GENERATED, self._on_edge)
+        else:
             for name, callback in (("before_syscall", self._on_service), ("record_recovery", self._on_recovery)):
                 at = self._runtime + self.image.symbols[name]
                 add(UC_HOOK_CODE, callback, None, at, at)
@@ -176,14 +178,6 @@ class Machine:
         return self.program.bias + self.payload
 
     # a run
-
-    def watch(self, start: int, size: int) -> int:
-        """From now on, note which blocks run in this range (run-time addresses); gives what `unwatch` wants."""
-        handle: int = self.unicorn.hook_add(UC_HOOK_BLOCK, self._on_block, None, start, start + max(size, 1) - 1)
-        return handle
-
-    def unwatch(self, handle: int) -> None:
-        self.unicorn.hook_del(handle)
 
     def run(self, entry: int, given: Input) -> Outcome:
         """Run from `entry` with these registers and this memory until it returns to RETURN, or ends otherwise."""
@@ -196,6 +190,7 @@ class Machine:
         self.unicorn.reg_write(x86_const.UC_X86_REG_EFLAGS, 0x202)
         self._recovery, self._pending = None, 0
         at = entry
+        self._delivered = 0
         for _ in range(_MOST_STOPS):
             event = self._continue(at)
             pc = int(self.unicorn.reg_read(x86_const.UC_X86_REG_RIP))
@@ -235,6 +230,9 @@ class Machine:
         if event.kind == "fault":
             if event.number == SIGTRAP:
                 pc -= 1
+            self._delivered += 1
+            if self._delivered > _MOST_SIGNALS:
+                return self._outcome("endless", pc)
             if self.kernel.deliver(event.number, event.code, event.address):
                 return None
             return self._outcome("fault", pc, event.number)
@@ -323,8 +321,10 @@ class Machine:
         if self._recovery.depth:
             self._stop(_Event("inner rescue"))
 
-    def _on_block(self, _unicorn: Uc, address: int, size: int, *_: Any) -> None:
-        self.coverage[address] = size
+    def _on_edge(self, _unicorn: Uc, block: Any, before: Any, *_: Any) -> None:
+        """Once for each way into a block, when it is taken for the first time."""
+        self.coverage[block.pc] = block.size
+        self.coverage[before.pc] = before.size
 
 
 def _is_undefined(code: bytes, pc: int) -> bool:
