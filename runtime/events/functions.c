@@ -28,14 +28,17 @@ static bool copy(void *to, uintptr_t from, size_t size) {
 static bool find_table(uintptr_t base, struct table *table) {
     struct elf_header header;
     struct program_header program;
-    uint64_t lowest = ~0ull, eh_frame = 0;
+    uint64_t base_link = 0, eh_frame = 0;
+    bool loaded = false;
     if (!copy(&header, base, sizeof header) || !is_elf(&header))
         return false;
     for (unsigned i = 0; i < header.header_count && i < MAX_HEADERS; i++) {
         if (!copy(&program, base + header.program_headers + i * sizeof program, sizeof program))
             return false;
-        if (program.type == PT_LOAD && program.address - program.offset < lowest)
-            lowest = program.address - program.offset;
+        if (program.type == PT_LOAD && !loaded) { /* ascending: the first is where the ELF header lies */
+            loaded = true;
+            base_link = program.address - program.offset;
+        }
         if (program.type == PT_GNU_EH_FRAME)
             eh_frame = program.address;
     }
@@ -43,7 +46,7 @@ static bool find_table(uintptr_t base, struct table *table) {
         uint8_t version, frame_encoding, count_encoding, table_encoding;
         uint32_t frame, count;
     } found;
-    *table = (struct table){.bias = base - (lowest == ~0ull ? 0 : lowest & -OS_PAGE)};
+    *table = (struct table){.bias = base - base_link};
     if (eh_frame && copy(&found, table->bias + eh_frame, sizeof found) && found.version == 1 &&
         found.count_encoding == ENCODING_UDATA4 && found.table_encoding == ENCODING_SDATA4_OF_TABLE) {
         table->start = table->bias + eh_frame;

@@ -11,7 +11,7 @@ an outer frame of its own, "[stemrw]", which the original function seems to have
     gs base → struct context → struct state → struct runtime → struct cache → units → source map of one unit
 
 Layouts are read from the description of the runtime image beside this file, so file and script must be of one version.
-Nothing in the process is written.
+Nothing in the process is written.  gdb's Python may be as old as 3.8.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class _Thread:
 
     def source(self, pc: int) -> int | None:
         """The original instruction that code at `pc` in the cache stands for."""
-        at = bisect.bisect_right(self._units, pc, key=lambda unit: unit.code) - 1
+        at = bisect.bisect_right([unit.code for unit in self._units], pc) - 1
         if at < 0 or pc >= self._units[at].end:
             return None
         unit = self._units[at]
         entries = list(struct.iter_unpack("<Ii", _read(unit.map, unit.map_count * _STRUCTS["source_map"]["size"])))
-        entry = bisect.bisect_right(entries, pc - unit.code, key=lambda entry: entry[0]) - 1
+        entry = bisect.bisect_right([code for code, _ in entries], pc - unit.code) - 1
         return unit.source + entries[entry][1] if entry >= 0 else None
 
     def on_private_stack(self, rsp: int) -> bool:
@@ -89,7 +89,8 @@ class _Thread:
     def saved(self) -> dict[str, int]:
         """The program's registers while the runtime's C code runs."""
         start = self.context["self"] + _STRUCTS["context"]["fields"]["registers"][0]
-        return dict(zip(_ORDER, struct.unpack("<16Q", _read(start, 128)), strict=True))
+        values = struct.unpack("<16Q", _read(start, 128))
+        return {name: values[number] for number, name in enumerate(_ORDER)}
 
     def going_to(self) -> int:
         """Where the program is while the runtime's C code runs, or is about to be."""
