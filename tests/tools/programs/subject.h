@@ -1,0 +1,10 @@
+int quotient(int dividend, int divisor);
+int through(int value);
+int helper(int value);
+int wait_inside(void);
+long spin(long count);
+int crash(void);
+int interrupted(void);
+int trace(void);
+int forks(void);
+extern volatile int counter;
