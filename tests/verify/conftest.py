@@ -84,21 +84,28 @@ def sample(tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
     return make
 
 
-@pytest.fixture
-def assembled(tool: Tool, tmp_path: Path) -> Callable[..., Hardened]:
-    """A program with the function `f`, given as assembly in AT&T syntax, hardened."""
+@pytest.fixture(scope="session")
+def assembled(tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Hardened]:
+    """A program with the function `f`, given as assembly in AT&T syntax, hardened; each made once."""
+    done: dict[tuple[str, str], Hardened] = {}
 
-    def make(body: str, *options: str, prologue: str = "") -> Hardened:
-        source = f"""
-            {prologue}
-            long f(long, long);
-            __asm__(".text\\n.balign 16\\n.globl f\\n.type f, @function\\nf:\\n.cfi_startproc\\n"
-                    "{body}" "\\n.cfi_endproc\\n.size f, .-f\\n");
-            int main(int argc, char **argv) {{ (void)argv; return (int)f(argc, 2); }}
-            """
-        original = compile_program(tmp_path, source, kind="fixed", name="assembled.c")
-        path = tmp_path / "assembled.hardened"
-        tool.patch(original, path, "--region", hex(symbols(original)["f"]), *options)
-        return Hardened(original, path)
+    def make(body: str, prologue: str = "") -> Hardened:
+        if (body, prologue) not in done:
+            done[body, prologue] = _assemble(tool, tmp_path_factory.mktemp("assembled"), body, prologue)
+        return done[body, prologue]
 
     return make
+
+
+def _assemble(tool: Tool, folder: Path, body: str, prologue: str) -> Hardened:
+    source = f"""
+        {prologue}
+        long f(long, long);
+        __asm__(".text\\n.balign 16\\n.globl f\\n.type f, @function\\nf:\\n.cfi_startproc\\n"
+                "{body}" "\\n.cfi_endproc\\n.size f, .-f\\n");
+        int main(int argc, char **argv) {{ (void)argv; return (int)f(argc, 2); }}
+        """
+    original = compile_program(folder, source, kind="fixed", name="assembled.c")
+    path = folder / "assembled.hardened"
+    tool.patch(original, path, "--region", hex(symbols(original)["f"]))
+    return Hardened(original, path)

@@ -22,23 +22,23 @@ PLAIN = "lea 5(%rdi), %rax\\n add %rsi, %rax\\n mov %rax, word(%rip)\\n ret"
 WORD = "long word;"
 
 
-def _function(hardened: Hardened, kind: str = "region", inputs: int = 8) -> EmulatedFunction:
+def _function(hardened: Hardened, kind: str = "region", inputs: int = 4) -> EmulatedFunction:
     """What was found out about the region (or the start)."""
     return next(each for each in _functions(hardened, inputs) if each.kind == kind)
 
 
-def _functions(hardened: Hardened, inputs: int = 8) -> tuple[EmulatedFunction, ...]:
+def _functions(hardened: Hardened, inputs: int = 4) -> tuple[EmulatedFunction, ...]:
     return hardened.verify(Wishes(emulate=True, inputs=inputs)).functions
 
 
 @pytest.mark.parametrize("mode", ["pie", "nopie", "static", "static-pie", "shared"])
 def test_hardened_functions_equal_the_original(sample: Sample, mode: str) -> None:
     hardened = sample(mode)
-    found = hardened.verify(Wishes(emulate=True, inputs=16))
+    found = hardened.verify(Wishes(emulate=True, inputs=12))
     assert failed(found) == set()
     assert len(found.functions) == len(hardened.manifest.patches)
     for function in found.functions:
-        assert sum(function.ends.values()) + sum(function.left_out.values()) == 16
+        assert sum(function.ends.values()) + sum(function.left_out.values()) == 12
         assert not function.natively
     region = next(function for function in found.functions if function.kind == "region")
     assert region.rescued == region.ends["fault"] > 0
@@ -116,7 +116,7 @@ def test_runtime_that_does_not_undo_is_found(assembled: Assembled, tmp_path: Pat
     hardened = assembled(
         "mov %rdi, word(%rip)\\n mov %rdi, (%rsp)\\n xor %eax, %eax\\n mov (%rax), %rax\\n ret", prologue=WORD
     )
-    assert _function(hardened).rescued == 8
+    assert _function(hardened).rescued == 4
     at = hardened.manifest.payload.offset + load_image().symbols[symbol]
     stub = b"\xb8\1\0\0\0\xc3"  # mov eax, 1; ret
     (tmp_path / "damaged").mkdir()
@@ -158,7 +158,7 @@ def test_calls_out_of_the_file_are_compared(tool: Tool, tmp_path: Path, assemble
         body, prologue="#include <unistd.h>\n#include <stdlib.h>\nlong word; void *p = &getpid, *q = &exit;"
     )
     found = _function(hardened)
-    assert found.ends == {"system call": 8} and not found.differences
+    assert found.ends == {"system call": 4} and not found.differences
     _, displaced, record = _region(hardened)
     (tmp_path / "damaged").mkdir()
     original = Elf.open(hardened.original)
