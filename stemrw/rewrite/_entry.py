@@ -159,7 +159,8 @@ def _take(elf: Elf, target: Target, room: int) -> Entry:
         if instruction.is_invalid:
             raise _Obstacle(f"the instruction at {instruction.ip:#x} cannot be decoded")
         if ended and not (is_padding(instruction) and instruction.ip <= target.address | 15):
-            raise _Obstacle(f"it is only {skip + length} bytes long and has no room behind it")
+            size = f"{length} byte{'s' if length != 1 else ''}{' behind its endbr64' if skip else ''}"
+            raise _Obstacle(f"it has only {size}, and no room follows")
         if not ended:
             taken.append(instruction)
         length += instruction.len

@@ -68,7 +68,12 @@ RULES = (
     Rule("zig links with the lld that it brings", lambda compiler, linker: compiler == "zig" and linker != "lld"),
     Rule("zig has no option for it", lambda compiler, code: compiler == "zig" and code == "separate"),
     Rule("zig has no option for it", lambda compiler, relocations: compiler == "zig" and relocations == "relr"),
-    Rule("zig has no option for it", lambda compiler, notes: compiler == "zig" and notes == "property"),
+    Rule(
+        "zig writes a property note where all objects are protected, which its start files are not, and nowhere else",
+        lambda compiler, notes, kind, cet: (
+            compiler == "zig" and (notes == "property") != (kind in ("shared", "plugin") and cet == "full")
+        ),
+    ),
     Rule(
         "zig's start files for glibc bring a note",
         lambda compiler, notes, kind: compiler == "zig" and notes == "none" and kind in ("pie", "fixed"),
@@ -216,6 +221,11 @@ class Built:
     @property
     def is_library(self) -> bool:
         return self.target != self.program
+
+    @property
+    def lists_functions(self) -> bool:
+        """Whether anything in the file says where functions are: section headers, or the table of unwind entries."""
+        return self.cell["symbols"] != "headerless" or "GNU_EH_FRAME" in _run(["readelf", "-lW", self.target])
 
 
 class BuildError(Exception):

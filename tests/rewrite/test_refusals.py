@@ -41,7 +41,7 @@ def assemble(folder: Path, body: str) -> tuple[bytes, dict[str, tuple[int, int]]
     [
         ("push %rbp\n1: mov %rsp, %rbp\nmov $3, %ecx\n2: dec %ecx\njne 1b\npop %rbp\nret", "leads to .* between"),
         ("push %rbp\n1: mov %rsp, %rbp\njmp 2f\n.skip 300\n2: jne 1b\npop %rbp\nret", "leads to .* between"),
-        ("ret\n.globl next\nnext: mov $1, %eax\nret", "only 1 bytes long and has no room"),
+        ("ret\n.globl next\nnext: mov $1, %eax\nret", "only 1 byte, and no room follows"),
         ("call *%rax\nret\nnop\nnop\nnop", "return address lies within"),
         (".byte 0x06, 0x06, 0x06, 0x06, 0x06, 0x06", "cannot be decoded"),
     ],
