@@ -29,12 +29,13 @@ def gdb(subject: Subject, program: Path | Sequence[str | Path], *commands: str, 
     arguments = [program] if isinstance(program, Path) else list(program)
     words = [word for command in commands for word in ("-ex", command)]
     output = run(["gdb", "-q", "-batch", "-nx", *prepared, *script, *words, *arguments], succeeds=False)
-    return re.sub(r"process \d+|0x(0000)?7f[0-9a-f]{10}", "…", output)
+    output = re.sub(r"process \d+|0x(0000)?7[0-9a-f]{11}", "…", output)
+    return re.sub(r"0x(0000)?5[5-7][0-9a-f]{7}(?=[0-9a-f]{3}\b)", "…", output)  # where gdb may not switch ASLR off
 
 
 def frames(output: str) -> list[str]:
     """The functions of the longest backtrace in gdb's output, innermost first, with the arguments that it shows."""
-    found = re.findall(r"^#(\d+) +(?:(?:0x[0-9a-f]+|…) in )?(.+?)(?: at .*| from .*)?$", output, re.MULTILINE)
+    found = re.findall(r"^#(\d+) +(?:(?:0x[0-9a-f]+|…[0-9a-f]*) in )?(.+?)(?: at .*| from .*)?$", output, re.MULTILINE)
     traces: list[list[str]] = [[]]
     for number, text in found:
         if int(number) != len(traces[-1]):
@@ -48,7 +49,8 @@ def comparable(output: str, subject: Subject) -> list[str]:
     which was made from the original, has nothing about the two sections that were added."""
     text = output.replace(str(subject.hardened), "…").replace(str(subject.original), "…")
     added = re.compile(r"warning: section \.stemrw(\.state)? not found in ")
-    return [line for line in text.splitlines() if line and not added.match(line)]
+    lines = (line for line in text.splitlines() if line and not added.match(line))
+    return [line for line in lines if not line.startswith("warning: Error disabling address space")]
 
 
 def both(subject: Subject, *commands: str) -> tuple[list[str], list[str]]:
