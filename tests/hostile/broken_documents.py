@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\u2066\r\n\x00\x9b31m\ud800"
@@ -45,15 +46,17 @@ REPLACEMENTS: dict[str, Any] = {
 }
 
 
-def places(document: Any, at: Path = ()) -> Iterator[Path]:
-    """Every place in a document; of lists the first element only."""
+def places(document: Any, at: Path = (), *, every: bool = False) -> Iterator[Path]:
+    """Every place in a document; of lists the first element only, or every one."""
     if at:
         yield at
+    inner: Iterable[tuple[str | int, Any]] = ()
     if isinstance(document, dict):
-        for key, value in document.items():
-            yield from places(value, (*at, key))
-    elif isinstance(document, list) and document:
-        yield from places(document[0], (*at, 0))
+        inner = document.items()
+    elif isinstance(document, list):
+        inner = list(enumerate(document))[: None if every else 1]
+    for step, value in inner:
+        yield from places(value, (*at, step), every=every)
 
 
 def broken(document: Any) -> Iterator[tuple[str, bytes]]:
@@ -66,6 +69,17 @@ def broken(document: Any) -> Iterator[tuple[str, bytes]]:
         yield f"something unknown beside {where}", _text(_changed(document, (*at[:-1], HOSTILE), 0))
         for name, value in REPLACEMENTS.items():
             yield f"{where} is {name}", _text(_changed(document, at, value))
+
+
+def one_broken(document: Any, chance: random.Random) -> bytes:
+    """One of what `broken` gives, and of what happens to later elements of lists."""
+    at = chance.choice(list(places(document, every=True)))
+    what = chance.randrange(len(REPLACEMENTS) + 3)
+    if what < len(REPLACEMENTS):
+        return _text(_changed(document, at, list(REPLACEMENTS.values())[what]))
+    if what == len(REPLACEMENTS) and isinstance(at[-1], str):
+        return _twice(document, at)
+    return _text(_changed(document, at, _ABSENT))
 
 
 def broken_texts(text: bytes) -> Iterator[tuple[str, bytes]]:

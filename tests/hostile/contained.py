@@ -96,20 +96,21 @@ class Contained:
             self._worker.communicate()
 
 
-def judge(outcome: Outcome, *, names: str | None = None) -> str | None:
+def judge(outcome: Outcome, *, names: str | None = None, answers: tuple[int, ...] = (0,)) -> str | None:
     """What is wrong with the outcome of a call that was given something bad; None if nothing is.
 
-    Right is: done, or refused with status 2 and one readable sentence that names the file, within the limits.
+    Right is: done (with a status of `answers`), or refused with status 2 and one readable sentence that names the file,
+    within the limits.
     """
     if outcome.signal is not None:
         return f"died of {signal.Signals(outcome.signal).name}: {outcome.stderr[-2000:]}"
-    if outcome.status not in (0, 2):
+    if outcome.status not in (*answers, 2):
         return f"exit status {outcome.status}: {outcome.stderr[-2000:]}"
     if outcome.cpu > SECONDS:
         return f"took {outcome.cpu:.1f} s"
     if outcome.memory > MEMORY:
         return f"took {outcome.memory >> 20} MiB"
-    if outcome.status == 0:
+    if outcome.status != 2:
         return f"succeeded but complained: {outcome.stderr}" if outcome.stderr else unreadable(outcome.stdout)
     if outcome.stdout:
         return f"printed something before it failed: {outcome.stdout[:500]}"

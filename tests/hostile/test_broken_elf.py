@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ from hostile import broken_elf, elf_fields, victims
 from hostile.contained import Contained, judge, leftovers
 from hostile.victims import Victim
 
-EACH = 40
-"""Mutants of a family and victim.  scripts/fuzz files takes them all."""
+EACH = int(os.environ.get("STEMRW_MUTANTS", "40"))
+"""Mutants of a family and victim.  scripts/fuzz files takes more."""
 FAMILIES = (
     "truncated", "header", "segments", "sections", "dynamic", "unwind", "notes", "hashes", "symbols", "relocations",
     "debris", "composed",
@@ -91,10 +92,10 @@ class Trial:
         if self.file.read_bytes() != self.data:
             return "patch changed its input"
         if outcome.status == 2:
-            return f"patch failed and left {left}" if left else self._as_module()
+            return f"patch failed and left {left}" if left else self._as_seen_by_others(number)
         if left != ["out", "out.manifest.json"]:
             return f"patch left {left}"
-        return self._misfit() or self._irreversible() or self._lame() or self._as_module()
+        return self._misfit() or self._irreversible() or self._lame() or self._as_seen_by_others(number)
 
     def _misfit(self) -> str | None:
         """The hardened file: only what the manifest names is changed, and every loaded byte lies where it lay."""
@@ -129,6 +130,17 @@ class Trial:
             return None
         before, after = run(self.file), run(self.folder / "out")
         return f"runs as {after}, before as {before}" if before == (0, b"3\n") and after != before else None
+
+    def _as_seen_by_others(self, number: int) -> str | None:
+        """The other commands, one of them every second time."""
+        if number % 2:
+            return self._as_module()
+        hardened = (self.folder / "out").exists()
+        file = "out" if hardened else "broken.elf"
+        words = (["inspect", "broken.elf"], ["diff", "broken.elf", file], ["verify", file], ["inspect", "--json", file])
+        chosen = words[number // 2 % len(words)]
+        wrong = judge(self.contained.call(chosen, cwd=self.folder), answers=(0, 1))
+        return f"{' '.join(chosen)}: {wrong}" if wrong else self._as_module()
 
     def _as_module(self) -> str | None:
         outcome = self.contained.call([self.file], cwd=self.folder, call="hostile.modules:ask")

@@ -165,11 +165,10 @@ def test_texts_that_are_no_documents_within_limits(
 def test_wrong_values_by_the_hundred_thousand(victim: Victim, contained: Contained, tmp_path: Path) -> None:
     """Each wrong value makes an object that describes it: the number of values is what has to be bounded."""
     report = full_report(victim)
-    for count in (260_000, 3_000_000):
-        for key in ("backtrace", "command", "modules"):
-            named = [(f"{count} of {key}", json.dumps({**report, key: [1] * count}).encode())]
-            words = ["patch", str(victim.path), "--fault", "broken.json", "-o", "out"]
-            through_the_tool(contained, words, named, tmp_path)
+    for key, count in (("backtrace", 260_000), ("command", 500_000), ("modules", 3_000_000)):
+        named = [(f"{count} of {key}", json.dumps({**report, key: [1] * count}).encode())]
+        words = ["patch", str(victim.path), "--fault", "broken.json", "-o", "out"]
+        through_the_tool(contained, words, named, tmp_path)
 
 
 # What a manifest may say that is well-formed, and wrong

@@ -1,0 +1,112 @@
+"""What is fuzzed in Python: bytes in, and either a result that holds or one of our own errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stemrw.documents.fault_report import FaultReport, load_report
+from stemrw.documents.localization import BinaryIdentity
+from stemrw.documents.manifest import Manifest, load_manifest
+from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.elf import Elf, RelativePointers, dynamic_symbols, relocations
+from stemrw.errors import BinaryError, DocumentError, StemrwError
+from stemrw.image import Function, Image, UnwindTable
+from stemrw.rewrite import Target, revert, rewrite, survey
+
+MAX_BYTES = {"elf": 1 << 14, "documents": 1 << 13}
+_ASKED = 3
+"""Functions of one file that are looked at."""
+
+
+def elf(data: bytes) -> None:
+    """The reader, the view of functions, the rewriter and back.  Raises what is a bug."""
+    try:
+        file = Elf(data)
+    except BinaryError as error:
+        _is_sentence(error)
+        return
+    _tables(file)
+    image = Image(file)
+    starts = UnwindTable(file).starts
+    functions = {}
+    for place in dict.fromkeys((file.entry, *starts[:_ASKED], *starts[-1:])):
+        owner = image.owner(place)
+        if owner is not None:
+            functions[owner.function.entry] = owner.function
+    for function in functions.values():
+        assert function.size >= 0 and function.entry >= 0
+        image.may_return(function)
+        for site, _ in image.callers(function)[:_ASKED]:
+            image.called_name(site)
+    try:
+        _harden(file, list(functions.values()))
+    except StemrwError as error:
+        _is_sentence(error)
+
+
+def _tables(file: Elf) -> None:
+    assert all(isinstance(section.name, str) for section in file.sections)
+    assert file.build_id is None or bytes.fromhex(file.build_id)
+    for relocation in list(relocations(file))[:100]:
+        file.word(relocation.place)
+    symbols = dynamic_symbols(file)
+    for index in range(min(len(symbols), 20)):
+        assert isinstance(symbols[index].name, str)
+    pointers = RelativePointers(file)
+    pointers.holds(file.entry)
+    pointers.at(file.entry)
+
+
+def _harden(file: Elf, functions: list[Function]) -> None:
+    """Every function that can be a region, together; and what comes of it is undone again."""
+    original = bytes(file.data)
+    offered = survey(file, [Target(function.entry, function.size, None) for function in functions])
+    regions = [
+        PlannedRegion(address=function.entry, size=function.size)
+        for function, refusal in zip(functions, offered, strict=True)
+        if refusal is None
+    ]
+    if not regions:
+        return
+    identity = BinaryIdentity(path="fuzzed", sha256=hashlib.sha256(original).hexdigest())
+    done = rewrite(file, Plan(binary=identity, regions=tuple(regions)))
+    hardened = bytes(done.content)
+    assert bytes(revert(hardened, Manifest.model_validate_json(done.manifest.to_json()))) == original
+    assert len(Elf(hardened).loads) == len(file.loads) + 1
+
+
+def documents(data: bytes) -> None:
+    """Reading reports and manifests, and writing what was read.  Raises what is a bug."""
+    path = _scratch()
+    path.write_bytes(data)
+    for load in (load_report, load_manifest):
+        try:
+            document: FaultReport | Manifest = load(path)
+        except DocumentError as error:
+            _is_sentence(error)
+            continue
+        text = document.to_json()
+        path.write_text(text)
+        assert load(path) == document, text
+        json.loads(text)
+
+
+def _is_sentence(error: StemrwError) -> None:
+    text = str(error)
+    assert text.isprintable() and len(text) < 2000, text
+
+
+@cache
+def _scratch() -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="stemrw-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    os.close(descriptor)
+    return Path(name)
+
+
+TARGETS: dict[str, Any] = {"elf": elf, "documents": documents}
