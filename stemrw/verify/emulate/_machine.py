@@ -10,7 +10,7 @@ fault: the run ends            the runtime's handler gets a signal, as from a ke
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,7 @@ _ID: Mapping[str, int] = {
     name: getattr(x86_const, f"UC_X86_REG_{name.upper()}") for name in (*GENERAL, *VECTORS, *_OTHERS)
 }
 _DIRECTION = 0x400
+_RED_ZONE = 128
 _MOST_STOPS, _MOST_SIGNALS = 5_000, 256
 """System calls and signals together, and signals, of one run, after which it counts as endless."""
 _RT_TGSIGQUEUEINFO = 297
@@ -87,7 +88,8 @@ class Outcome:
 
     `kind`: "returned", "system call", "fault" (the process would have died), "inner rescue" (a region inside of the one
     under test was rescued), "unsupported" (an instruction that Unicorn does not know) or "endless" (out of budget).
-    `pc` is a run-time address, `number` a system call's or signal's.  `registers` are the program's.
+    `pc` is a run-time address, `number` a system call's or signal's, `address` where memory was accessed in vain.
+    `registers` are the program's.
     """
 
     kind: str
@@ -95,6 +97,7 @@ class Outcome:
     registers: Mapping[str, int]
     number: int = 0
     recovery: Recovery | None = None
+    address: int = 0
 
 
 @dataclass
@@ -116,6 +119,8 @@ class Machine:
     elf: Elf
     image: RuntimeImage | None = None
     payload: int = 0
+    displaced: Sequence[int] = ()
+    """Where sequences of displaced instructions begin (link-time)."""
     budget: int = 200_000
     """Instructions after which a run counts as endless."""
     coverage: dict[int, int] = field(default_factory=dict)
@@ -129,6 +134,7 @@ class Machine:
         self._event: _Event | None = None
         self._recovery: Recovery | None = None
         self._pending = self._delivered = 0
+        self._dead = b""
         self._load()
         self._hook()
 
@@ -171,6 +177,20 @@ class Machine:
             for name, callback in (("before_syscall", self._on_service), ("record_recovery", self._on_recovery)):
                 at = self._runtime + self.image.symbols[name]
                 add(UC_HOOK_CODE, callback, None, at, at)
+            for at in (*self._exits(), *(address + self.program.bias for address in self.displaced)):
+                add(UC_HOOK_CODE, self._on_code_of_program, None, at, at)
+
+    def _exits(self) -> Iterator[int]:
+        """Where the runtime's assembly jumps into the code cache, to begin a region or to go on in it."""
+        from iced_x86 import Decoder, FlowControl, Register
+
+        assert self.image is not None
+        first, end = self.image.symbols["gate_region"], self.image.symbols["signal_return"]
+        resume = self.image.structs["context"].fields["resume"][0]
+        for instruction in Decoder(64, self.image.data[first:end], ip=self._runtime + first):
+            through_context = instruction.memory_segment == Register.GS and instruction.memory_displacement == resume
+            if instruction.flow_control == FlowControl.INDIRECT_BRANCH and through_context:
+                yield instruction.ip
 
     @property
     def _runtime(self) -> int:
@@ -183,6 +203,7 @@ class Machine:
         """Run from `entry` with these registers and this memory until it returns to RETURN, or ends otherwise."""
         for start, content in given.areas.items():
             self.unicorn.mem_write(start, content)
+        self._dead = given.areas[STACK][: max(given.registers["rsp"] - _RED_ZONE - STACK, 0)]
         for name, value in (("mxcsr", 0x1F80), ("fpcw", 0x37F), ("fpsw", 0)):
             self.unicorn.reg_write(_ID[name], value)
         for name, value in given.registers.items():
@@ -217,8 +238,8 @@ class Machine:
     def write(self, start: int, data: bytes) -> None:
         self.unicorn.mem_write(start, data)
 
-    def _outcome(self, kind: str, pc: int, number: int = 0) -> Outcome:
-        return Outcome(kind, pc, self._registers(), number, self._recovery)
+    def _outcome(self, kind: str, pc: int, number: int = 0, address: int = 0) -> Outcome:
+        return Outcome(kind, pc, self._registers(), number, self._recovery, address)
 
     def _registers(self) -> dict[str, int]:
         values = {name: int(self.unicorn.reg_read(register)) for name, register in _ID.items()}
@@ -235,7 +256,7 @@ class Machine:
                 return self._outcome("endless", pc)
             if self.kernel.deliver(event.number, event.code, event.address):
                 return None
-            return self._outcome("fault", pc, event.number)
+            return self._outcome("fault", pc, event.number, event.address)
         if event.kind == "service":
             return self._program_call()
         return self._outcome(event.kind, pc)
@@ -302,6 +323,16 @@ class Machine:
         pc = self.unicorn.reg_read(x86_const.UC_X86_REG_RIP)
         signal, code = {0: (SIGFPE, 1), 3: (SIGTRAP, SI_KERNEL), 6: (SIGILL, 2)}.get(number, (SIGSEGV, SI_KERNEL))
         self._stop(_Event("fault", signal, code, pc if signal in (SIGFPE, SIGILL) else 0))
+
+    def _on_code_of_program(self, *_: Any) -> None:
+        """The function begins: what the gate has left below the stack is made what the original finds there.
+
+        It is nobody's; but a function that reads variables before it writes them would do other things for it.
+        """
+        rsp = self.unicorn.reg_read(x86_const.UC_X86_REG_RSP)
+        if self._dead and rsp == STACK + len(self._dead) + _RED_ZONE:
+            self.unicorn.mem_write(STACK, self._dead)
+        self._dead = b""
 
     def _on_service(self, *_: Any) -> None:
         self._stop(_Event("service"))
