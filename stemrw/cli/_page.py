@@ -158,7 +158,7 @@ def _region(region: PlannedRegion) -> Iterator[str]:
     sentences = [*region.why, *(f"the value: {text}" for text in region.return_evidence)]
     if region.check_address is not None:
         fault = region.check_class or "fault"
-        sentences.append(f"checked before it runs: the instruction at {region.check_address:#x} ({fault})")
+        sentences.append(f"the reported fault: at {region.check_address:#x} ({fault})")
     if sentences:
         yield "<ul>" + "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences) + "</ul>"
     yield "</section>"

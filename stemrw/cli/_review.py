@@ -109,7 +109,7 @@ def region_sentences(region: PlannedRegion) -> Iterator[str]:
     because = f": {'; '.join(region.return_evidence)}" if region.return_evidence else ""
     yield f"a rescue returns {returned_value(region)}{because}"
     if region.check_address is not None:
-        yield f"checked before it runs: the instruction at {region.check_address:#x} ({region.check_class})"
+        yield f"the reported fault: at {region.check_address:#x} ({region.check_class})"
 
 
 def change_row(change: ChangedRange, shown: int) -> tuple[str, ...]:

@@ -77,13 +77,13 @@ def _manifest(hardened: Path, path: Path | None, *, needed: bool) -> Manifest | 
 
 
 def _restored(hardened: Elf, known: Manifest | None, path: Path) -> Elf:
-    from stemrw import diff as stage
     from stemrw.cli._files import about
     from stemrw.elf import Elf
+    from stemrw.rewrite import restore
 
     assert known is not None  # it is needed where there is one file
     with about(path):
-        return Elf(stage.restore(bytes(hardened.data), known))
+        return Elf(bytes(restore(hardened.data, known)))
 
 
 def _with_attributes(difference: Difference, files: list[Path]) -> Difference:

@@ -1,5 +1,5 @@
 """What hardening did to a file, byte for byte, and whether its manifest accounts for all of it: for reviewers."""
 
-from stemrw.diff._compare import compare, restore
+from stemrw.diff._compare import compare
 
-__all__ = ["compare", "restore"]
+__all__ = ["compare"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stemrw import __version__
-from stemrw.diff import _headers
-from stemrw.diff._code import DISPLACED_BYTES, disassemble, follow, until_jump
 from stemrw.diff._ranges import differing
 from stemrw.documents.difference import ChangedRange, Check, FileFacts, Outcome, Verdict
 from stemrw.documents.localization import BinaryIdentity
@@ -21,6 +19,7 @@ from stemrw.elf import Elf
 from stemrw.errors import StemrwError
 from stemrw.rewrite import rewrite
 from stemrw.runtime import RuntimeImage
+from stemrw.verify import Subject, structure_checks
 
 
 def verdict(checks: Sequence[Check]) -> Verdict:
@@ -62,26 +61,16 @@ def check_bytes(original: Elf, hardened: Elf, changes: Sequence[ChangedRange], i
     return Check(name="bytes", outcome="ok", text=text)
 
 
-def check_entries(hardened: Elf, manifest: Manifest) -> Check:
-    for patch in manifest.patches:
-        back = patch.address + patch.length
-        if patch.gate not in follow(hardened, patch.address):
-            text = f"the entry at {patch.function:#x} does not lead to its gate at {patch.gate:#x}"
-        elif not until_jump(disassemble(hardened.code(patch.displaced, DISPLACED_BYTES), patch.displaced), back):
-            text = f"the displaced instructions of {patch.function:#x} do not lead back behind its entry"
-        else:
-            continue
-        return Check(name="entries", outcome="failed", text=text)
-    text = f"all {len(manifest.patches)} patched entries lead to their gates, and the instructions moved away lead back"
-    return Check(name="entries", outcome="ok", text=text)
-
-
-def check_headers(original: Elf, hardened: Elf) -> Check:
-    complaint = _headers.complaint(original, hardened)
-    if complaint is not None:
-        return Check(name="headers", outcome="failed", text=complaint)
-    text = "every segment and section of the original lies where it lay, with the rights it had; none is writable code"
-    return Check(name="headers", outcome="ok", text=text)
+def check_structure(original: Elf, hardened: Elf, manifest: Manifest, image: RuntimeImage) -> Check:
+    if manifest.runtime.abi != image.constants["ABI_VERSION"]:
+        text = f"its runtime has layout {manifest.runtime.abi}, which this stemrw does not read"
+        return Check(name="structure", outcome="skipped", text=text)
+    checks = list(structure_checks(Subject(original, hardened, manifest, image)))
+    failed = [check for check in checks if check.outcome == "failed"]
+    if failed:
+        return Check(name="structure", outcome="failed", text=f"{failed[0].name}: {failed[0].details[0]}")
+    names = ", ".join(check.name for check in checks if check.outcome == "passed")
+    return Check(name="structure", outcome="ok", text=f"as the manifest says: {names}")
 
 
 def check_rebuilt(original: Elf, hardened: Elf, manifest: Manifest, image: RuntimeImage) -> Check:

@@ -8,10 +8,7 @@ from functools import cache
 import capstone
 
 from stemrw.documents.difference import CodeLine
-from stemrw.elf import Elf
 
-JUMP_LIMIT = 4
-"""Jumps in a row that an entry may take to its gate."""
 DISPLACED_BYTES = 256
 """More than the copies of one entry's replaced instructions need."""
 
@@ -36,18 +33,6 @@ def target(line: CodeLine) -> int | None:
     """Where a direct jump leads; None for anything else."""
     mnemonic, _, operand = line.text.rpartition(" ")
     return int(operand, 16) if mnemonic == "jmp" and operand.startswith("0x") else None
-
-
-def follow(elf: Elf, address: int) -> Sequence[int]:
-    """The addresses that a chain of direct jumps passes from an address on, itself first."""
-    passed = [address]
-    while len(passed) <= JUMP_LIMIT:
-        line = next(iter(disassemble(elf.code(passed[-1], 15), passed[-1])), None)
-        following = target(line) if line is not None else None
-        if following is None:
-            break
-        passed.append(following)
-    return passed
 
 
 def until_jump(lines: Sequence[CodeLine], to: int) -> tuple[CodeLine, ...]:

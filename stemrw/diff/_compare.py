@@ -10,11 +10,10 @@ from stemrw.diff import _headers
 from stemrw.diff._appended import appended
 from stemrw.diff._checks import (
     check_bytes,
-    check_entries,
-    check_headers,
     check_manifest,
     check_original,
     check_rebuilt,
+    check_structure,
     verdict,
 )
 from stemrw.diff._code import DISPLACED_BYTES, disassemble, until_jump
@@ -22,28 +21,11 @@ from stemrw.diff._ranges import differing, outside
 from stemrw.documents.difference import ChangedRange, Difference, FileFacts, PatchedEntry
 from stemrw.documents.manifest import Manifest, Patch
 from stemrw.elf import Elf
-from stemrw.errors import DocumentError
 from stemrw.runtime import RuntimeImage, load_image
 
 _GATE_BYTES = 40
 _SHOWN_BYTES = 4096
 _SHOWN_RANGES = 1000
-
-
-def restore(hardened: bytes, manifest: Manifest) -> bytes:
-    """The original's bytes, out of the hardened file and its manifest.
-
-    Unlike `revert` this works where only the appended part was changed since; that is then found by `compare`.
-    Raises DocumentError where the result is not the original.
-    """
-    data = bytearray(hardened[: manifest.input.size])
-    for change in manifest.changes:
-        if change.offset + len(change.data) <= len(data):
-            data[change.offset : change.offset + len(change.data)] = change.data
-    if hashlib.sha256(data).hexdigest() != manifest.input.sha256:
-        hint = "one of the two was changed or they do not belong together; stemrw diff ORIGINAL HARDENED shows where"
-        raise DocumentError("the original cannot be restored from the hardened file and its manifest", hint=hint)
-    return bytes(data)
 
 
 def compare(
@@ -71,8 +53,8 @@ def compare(
         check_bytes(original, hardened, changes, identical),
     ]
     if manifest is not None:
-        step("reading the entries")
-        checks += [check_entries(hardened, manifest), check_headers(original, hardened)]
+        step("checking the structure")
+        checks.append(check_structure(original, hardened, manifest, image))
         step("hardening the original again")
         checks.append(check_rebuilt(original, hardened, manifest, image))
     return Difference(

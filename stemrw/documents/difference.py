@@ -40,7 +40,7 @@ class Check(Document):
     `differs` is a difference outside the content (permissions), which no manifest can account for.
     """
 
-    name: Literal["manifest", "original", "bytes", "entries", "headers", "rebuilt", "attributes"]
+    name: Literal["manifest", "original", "bytes", "structure", "rebuilt", "attributes"]
     outcome: Outcome
     text: str
 

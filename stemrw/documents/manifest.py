@@ -57,8 +57,8 @@ class Patch(Document):
 
     `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime), "stop" (gives everything back: the
     library may be unloaded) or "observe" (a call that changes signal handling).  `address` is the first replaced byte,
-    `function` the entry: they differ by an endbr64.  With a `stone`, the entry is a short jump to there, and the jump to
-    the gate stands in this padding.
+    `function` the entry: they differ by an endbr64.  With a `stone`, the entry is a short jump to there, and the jump
+    to the gate stands in this padding.
     """
 
     kind: PatchKind

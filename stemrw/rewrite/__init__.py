@@ -6,8 +6,8 @@ It knows nothing of why a function was chosen.  `rewrite` and `revert` are pure;
 from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._entry import Target
 from stemrw.rewrite._output import write_output
-from stemrw.rewrite._revert import revert
+from stemrw.rewrite._revert import restore, revert
 from stemrw.rewrite._rewriter import Rewritten, find_payload, rewrite
 from stemrw.rewrite._survey import survey
 
-__all__ = ["Edited", "Rewritten", "Target", "find_payload", "revert", "rewrite", "survey", "write_output"]
+__all__ = ["Edited", "Rewritten", "Target", "find_payload", "restore", "revert", "rewrite", "survey", "write_output"]

@@ -19,6 +19,11 @@ def revert(hardened: bytes | mmap.mmap, manifest: Manifest) -> Edited:
     if digest != manifest.output.sha256:
         hint = "the manifest belongs to another file, or the hardened file was changed (stripped, signed …) since"
         raise DocumentError(f"the manifest is about a file with sha256 {manifest.output.sha256}", hint=hint)
+    return restore(hardened, manifest)
+
+
+def restore(hardened: bytes | mmap.mmap, manifest: Manifest) -> Edited:
+    """As `revert`, but works too where only what was appended has changed since."""
     size = manifest.input.size
     if size > len(hardened):
         raise DocumentError(f"the manifest's original has {size} bytes, more than the hardened file")
@@ -29,5 +34,6 @@ def revert(hardened: bytes | mmap.mmap, manifest: Manifest) -> Edited:
         end = change.offset + len(change.data)
     original = Edited(hardened, size, tuple((change.offset, change.data) for change in manifest.changes))
     if original.sha256 != manifest.input.sha256:
-        raise DocumentError("the manifest does not lead back to the original", hint="it was edited or damaged")
+        hint = "one of the two was changed; with the original, stemrw diff ORIGINAL HARDENED shows where"
+        raise DocumentError("the manifest does not lead back to the original", hint=hint)
     return original

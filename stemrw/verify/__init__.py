@@ -4,6 +4,7 @@
 structure and the emulation do not.
 """
 
+from stemrw.verify._structure import Subject, structure_checks
 from stemrw.verify._verify import Wishes, verify
 
-__all__ = ["Wishes", "verify"]
+__all__ = ["Subject", "Wishes", "structure_checks", "verify"]

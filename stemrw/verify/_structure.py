@@ -75,7 +75,7 @@ class Subject:
         return None
 
 
-def check_structure(subject: Subject) -> Iterator[Check]:
+def structure_checks(subject: Subject) -> Iterator[Check]:
     """All checks, in an order in which the first failure says most."""
     for name, check in _CHECKS.items():
         complaints = list(check(subject))

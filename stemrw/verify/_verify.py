@@ -11,11 +11,12 @@ from stemrw import __version__
 from stemrw.documents.manifest import Manifest
 from stemrw.documents.verification import Check, EmulatedFunction, Verification
 from stemrw.elf import Elf, read_binary
-from stemrw.errors import BinaryError, UsageError
+from stemrw.errors import BinaryError, DocumentError, UsageError
+from stemrw.rewrite import restore
 from stemrw.runtime import load_image
 from stemrw.verify import _commands
 from stemrw.verify._run import Runner
-from stemrw.verify._structure import Subject, check_structure
+from stemrw.verify._structure import Subject, structure_checks
 
 Progress = Callable[[str], None]
 
@@ -47,10 +48,10 @@ def verify(
     functions: list[EmulatedFunction] = []
     subject = _subject(hardened, bytes(data), manifest, original)
     if isinstance(subject, Check):
-        checks.append(subject)
+        checks += [subject, *_left_out(wishes, "the original is not at hand")]
     else:
         progress("structure")
-        checks += check_structure(subject)
+        checks += structure_checks(subject)
         if hashlib.sha256(subject.original.data).hexdigest() != manifest.input.sha256:
             checks += _left_out(wishes, "the original is not at hand")
         else:
@@ -75,8 +76,8 @@ def _subject(path: Path, data: bytes, manifest: Manifest, original: Path | None)
     image = load_image()
     try:
         hardened = Elf(data, path)
-        before = Elf.open(original) if original is not None else Elf(_restored(data, manifest), path)
-    except BinaryError as error:
+        before = Elf.open(original) if original is not None else Elf(bytes(restore(data, manifest)), path)
+    except (BinaryError, DocumentError) as error:
         if original is not None and error.file == original:
             raise
         return Check(group="structure", name="sha256", outcome="failed", details=(error.message,))
@@ -87,15 +88,6 @@ def _subject(path: Path, data: bytes, manifest: Manifest, original: Path | None)
             f"its runtime has layout {manifest.runtime.abi}, this stemrw reads layout {abi}", file=path, hint=hint
         )
     return Subject(before, hardened, manifest, image)
-
-
-def _restored(hardened: bytes, manifest: Manifest) -> bytes:
-    """The original as the manifest restores it, right or not: the check of its sha256 comes later."""
-    data = bytearray(hardened[: manifest.input.size])
-    for change in manifest.changes:
-        if change.offset + len(change.data) <= len(data):
-            data[change.offset : change.offset + len(change.data)] = change.data
-    return bytes(data)
 
 
 def _run(subject: Subject, path: Path, original: Path | None, wishes: Wishes, progress: Progress) -> Iterator[Check]:
