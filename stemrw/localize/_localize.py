@@ -151,11 +151,21 @@ def _of(function: Function, index: int, how: str) -> LocalizedFrame:
 
 
 def _function_at(address: int, image: Image) -> Function:
+    hint = "give an address inside a function, or a symbol: `stemrw inspect --functions` lists them"
     if not image.is_code(address):
-        raise LocalizationError("this address is not in the code of the file", file=image.path, address=address)
+        raise LocalizationError(
+            "this address is not in the code of the file", file=image.path, address=address, hint=hint
+        )
+    if any(s.name in _STUBS and s.address <= address < s.address + s.size for s in image.elf.sections):
+        raise LocalizationError(
+            "this is a stub that leads to a function of another file",
+            file=image.path,
+            address=address,
+            hint="name a function of this file that calls it, or harden the library",
+        )
     owner = image.owner(address)
     if owner is None:
-        raise LocalizationError("no function is known at this address", file=image.path, address=address)
+        raise LocalizationError("no function is known at this address", file=image.path, address=address, hint=hint)
     return owner.function
 
 
@@ -215,6 +225,7 @@ def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
     )
 
 
+_STUBS = (".plt", ".plt.sec", ".plt.got", ".iplt")
 _DETECTOR_FRAMES = 12
 _DETECTORS: tuple[tuple[Detector, frozenset[str]], ...] = (
     ("assert", frozenset(("__assert_fail", "__assert_fail_base", "__assert_perror_fail", "__assert"))),

@@ -86,7 +86,8 @@ class Surroundings:
         if i < len(self._starts) and self._starts[i] in places:
             return f"another function begins at {self._starts[i]:#x}"
         for source, target in chain(self._short_branches(places), self._near_branches(places) if near else ()):
-            if source not in range(places.start - 1, places.stop) or source in own:
+            inside = source in range(places.start - 1, places.stop)
+            if source in own or (not inside and self._may_be_instruction(source)):
                 return f"the branch at {source:#x} leads to {target:#x}"
         return None
 
@@ -114,6 +115,19 @@ class Surroundings:
                 continue
             if self._is_filler(end, following) and self.arrival(range(end, following), frozenset()) is None:
                 yield range(end, following)
+
+    def _may_be_instruction(self, address: int) -> bool:
+        """Whether an instruction begins there, decoding from the start of its function; True where nobody knows."""
+        fde = self._unwind.at(address)
+        if fde is None or address - fde.start > _LARGEST_DECODED:
+            return True
+        size = address - fde.start
+        at = fde.start
+        for instruction in Decoder(64, self._elf.code(fde.start, size), ip=fde.start):
+            if instruction.is_invalid and instruction.next_ip < address:
+                return True
+            at = instruction.next_ip
+        return at == address
 
     def _end(self, start: int) -> int | None:
         """Where the code that begins at a known start ends for certain, with an instruction that never continues."""

@@ -213,6 +213,18 @@ def test_region_by_name_address_or_inner_address(image: Image, names: dict[str, 
     assert "lies inside it" in localize(report, image, region=hex(names["behind_inner"])).evidence[-1]
 
 
+def test_region_that_is_no_function_is_refused(image: Image) -> None:
+    stubs, data = image.elf.section(".plt"), image.elf.section(".dynamic")
+    assert stubs is not None and data is not None
+    for address, why in (
+        (stubs.address + 16, "leads to a function of another file"),
+        (data.address, "not in the code"),
+    ):
+        with pytest.raises(LocalizationError, match=why) as caught:
+            localize(None, image, region=hex(address))
+        assert caught.value.address == address and caught.value.hint
+
+
 def test_region_outside_the_backtrace(image: Image, names: dict[str, int]) -> None:
     report = report_of(image, [(str(image.path), names["inner"])])
     found = localize(report, image, region=hex(names["last"]))

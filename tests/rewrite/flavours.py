@@ -118,9 +118,9 @@ REFUSED = (
 
 
 def _all_headers_needed(kind: str, linker: str) -> bool:
-    """Without notes there is PT_PHDR; the loader needs that of a PIE, and bfd and gold give it to nothing else that is
-    not loaded by an interpreter."""
-    return kind == "pie" or (kind != "fixed" and linker in ("bfd", "gold"))
+    """Without notes there is PT_PHDR; but the loader needs that of a PIE, and not every file has one."""
+    without = {"bfd": (*_STATIC, "shared", "plugin"), "gold": ("static",)}
+    return kind == "pie" or kind in without.get(linker, ())
 
 
 def refusals(cell: Cell) -> list[str]:
@@ -150,14 +150,27 @@ def pairs(cell: Cell) -> set[Pair]:
 def covering_cells() -> tuple[Cell, ...]:
     """A small selection in which every pair of values that can exist occurs; always the same.
 
-    In a combination that can be hardened, if there is one with this pair.
+    In a combination that can be hardened, if there is one with this pair. Everything that is refused occurs too.
     """
     candidates = itertools.chain.from_iterable(
         itertools.product(((a, x) for x in FACTORS[a]), ((b, y) for y in FACTORS[b]))
         for a, b in itertools.combinations(FACTORS, 2)
     )
     missing = dict.fromkeys(pair for pair in candidates if possible(dict(pair)))
-    return (*_cover(missing, (*RULES, *REFUSED)), *_cover(missing, RULES))
+    cells = (*_cover(missing, (*RULES, *REFUSED)), *_cover(missing, RULES), *_refused())
+    return tuple({name(cell): cell for cell in cells}.values())
+
+
+def _refused() -> Iterator[Cell]:
+    """One combination for every choice of values that a refusal speaks of."""
+    for rule in REFUSED:
+        for values in itertools.product(*(FACTORS[factor] for factor in rule.factors)):
+            cell = dict(zip(rule.factors, values, strict=True))
+            if rule.forbids(cell) and possible(cell):
+                for factor, choices in FACTORS.items():
+                    if factor not in cell:
+                        cell[factor] = next(v for v in choices if possible({**cell, factor: v}))
+                yield cell
 
 
 def _cover(missing: dict[Pair, None], rules: Sequence[Rule]) -> Iterator[Cell]:

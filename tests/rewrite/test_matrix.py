@@ -260,7 +260,7 @@ def test_fault_is_survived_and_a_second_patch_adds_a_region(one: Hardened, tmp_p
     target, events = tmp_path / one.built.target.name, tmp_path / "events"
     regions = [one.built.functions[name][0] for name in ("crashes", "fibonacci")]
     if not one.built.lists_functions:
-        with pytest.raises(StemrwError, match="no function|leads to a function"):
+        with pytest.raises(StemrwError, match=r"no function|leads to a function"):
             patch(target, region=[hex(regions[0])], output=target)
         return
     for region in regions:

@@ -11,6 +11,7 @@ import pytest
 from rewrite.conftest import PLAIN, plan_for
 from rewrite.flavours import Built, Cell
 
+from stemrw.elf import Elf
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import revert, rewrite
 from stemrw.runtime import RuntimeImage
@@ -116,6 +117,15 @@ def test_go_program(tmp_path: Path, null_image: RuntimeImage) -> None:
     data, functions = assemble(tmp_path, 'mov $1, %eax\nret\n.section .gopclntab,"a"\n.quad 1\n.text')
     with pytest.raises(BinaryError, match="Go program"):
         rewrite(data, plan_for(data, [functions["target"]]), image=null_image)
+
+
+def test_go_program_as_shipped(null_image: RuntimeImage) -> None:
+    program = Path("/usr/sbin/gosu")
+    if not program.exists():
+        pytest.skip(f"no {program}: scripts/test installs it")
+    data = program.read_bytes()
+    with pytest.raises(BinaryError, match="Go program: its own runtime moves stacks"):
+        rewrite(data, plan_for(data, [(Elf(data).entry, 16)]), image=null_image)
 
 
 def test_two_functions_too_close_together(tmp_path: Path, null_image: RuntimeImage) -> None:

@@ -35,6 +35,7 @@ class Use:
 USES = [
     Use(Path("/usr/bin/dash"), ("HARDENED", "-c", SHELL)),
     Use(Path("/usr/bin/python3.11"), ("HARDENED", "-c", PYTHON)),
+    Use(Path("/usr/bin/rg"), ("HARDENED", "-n", "--sort", "path", "t[a-z]*e", "in.md", "in.tcl")),  # Rust
     Use(Path("/usr/bin/yasm"), ("HARDENED", "-f", "elf64", "-o", "/dev/null", "in.s")),
     Use(LIBRARIES / "libsqlite3.so.0", ("/usr/bin/sqlite3", ":memory:", "create table t(a); insert into t values(1)")),
     Use(LIBRARIES / "libjq.so.1", ("/usr/bin/jq", "-n", "[1,2,3] | map(. * 2) | add")),
