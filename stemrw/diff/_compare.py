@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 from stemrw import __version__
@@ -74,7 +73,7 @@ def compare(
 
 
 def _facts(elf: Elf) -> FileFacts:
-    return FileFacts(path=None, sha256=hashlib.sha256(elf.data).hexdigest(), size=len(elf.data), build_id=elf.build_id)
+    return FileFacts(path=None, sha256=elf.sha256, size=len(elf.data), build_id=elf.build_id)
 
 
 def _changes(original: Elf, hardened: Elf, manifest: Manifest | None) -> Iterator[ChangedRange]:

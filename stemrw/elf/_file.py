@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import stat
@@ -108,6 +109,11 @@ class Elf:
         if not any(load.executable for load in loads):
             raise self._error("the file has no executable segment")
         return segments
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the whole file, as hexadecimal digits."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @cached_property
     def loads(self) -> list[Segment]:

@@ -6,7 +6,6 @@ ten megabytes costs little more than its hash.
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ class Image:
 
     @cached_property
     def sha256(self) -> str:
-        return hashlib.sha256(self.elf.data).hexdigest()
+        return self.elf.sha256
 
     def has_hash(self, sha256: str) -> bool:
         """Whether a sha256 is this file's, or that of the same file in its hardened form."""

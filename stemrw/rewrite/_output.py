@@ -8,12 +8,16 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from stemrw.errors import UsageError
 from stemrw.rewrite._edited import Edited
 
 _OF_THE_CONTENT = frozenset({"security.ima", "security.evm"})
 """Extended attributes that sign the bytes: on changed bytes they would only be wrong."""
+
+_BLOCK = 1 << 20
+_ZEROS = bytes(_BLOCK)
 
 
 def write_output(files: Sequence[tuple[Path, bytes | Edited]], *, like: Path | None = None) -> list[str]:
@@ -48,7 +52,7 @@ def _write_beside(path: Path, content: bytes | Edited) -> Path:
         raise _unwritten(path, error) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.writelines(content.pieces() if isinstance(content, Edited) else [content])
+            _write(file, content)
         Path(name).chmod(0o666 & ~_umask())
     except BaseException as error:
         Path(name).unlink()
@@ -87,6 +91,18 @@ def _put_back(before: Path, place: Path) -> None:
 def _unwritten(path: Path, error: Exception) -> UsageError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return UsageError(f"cannot be written: {reason}", file=path, hint="-o names another place")
+
+
+def _write(file: BinaryIO, content: bytes | Edited) -> None:
+    """Write it with holes where it has blocks of zeros: large sparse files stay sparse."""
+    for piece in content.pieces() if isinstance(content, Edited) else [content]:
+        for at in range(0, len(piece), _BLOCK):
+            block = piece[at : at + _BLOCK]
+            if block == _ZEROS:
+                file.seek(_BLOCK, os.SEEK_CUR)
+            else:
+                file.write(block)
+    file.truncate(len(content))
 
 
 def _copy_attributes(source: Path, target: Path) -> list[str]:

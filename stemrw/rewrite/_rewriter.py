@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -92,7 +91,7 @@ def rewrite(
 
 def identify(elf: Elf) -> FileIdentity:
     """sha256, build-id and size of a file's content."""
-    return FileIdentity(sha256=hashlib.sha256(elf.data).hexdigest(), build_id=elf.build_id, size=len(elf.data))
+    return FileIdentity(sha256=elf.sha256, build_id=elf.build_id, size=len(elf.data))
 
 
 def find_payload(elf: Elf, magic: bytes | None = None) -> int | None:

@@ -19,7 +19,7 @@ from itertools import chain, pairwise
 
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind
 
-from stemrw.elf import SYMBOL_SIZE, Elf, branch_candidates
+from stemrw.elf import SYMBOL_SIZE, Elf, branches_into
 from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC
 from stemrw.image import UnwindTable
 
@@ -169,8 +169,7 @@ class Surroundings:
         """Source and target of what could be a branch with 32-bit displacement into `places`."""
         self._asked += 1
         if self._asked <= _WORTH_AN_INDEX:
-            for address, code in self._texts:
-                yield from branch_candidates(code, address, places.start, places.stop)
+            yield from branches_into(self._elf, places.start, places.stop)
             return
         found, at = self._index, bisect_left(self._index, places.start << 64)
         while at < len(found) and found[at] >> 64 < places.stop:
@@ -186,17 +185,14 @@ class Surroundings:
         found = []
         starts, displacement = set(self._starts), _DISPLACEMENT.unpack_from
         first, last = self._elf.code_segments[0].address, self._elf.code_segments[-1].end
-        for address, code in self._texts:
+        for segment in self._elf.code_segments:
+            address, code = segment.address, self._elf.read(segment.address, segment.file_size)
             for match in _NEAR_BRANCH.finditer(code, 0, len(code) - 4):
                 at = match.end()
                 target = address + at + 4 + displacement(code, at)[0]
                 if first <= target < last and target not in starts:
                     found.append(target << 64 | address + match.start())
         return sorted(found)
-
-    @cached_property
-    def _texts(self) -> list[tuple[int, bytes]]:
-        return [(load.address, self._elf.read(load.address, load.file_size)) for load in self._elf.code_segments]
 
     def _table_targets(self, table: int, code: range) -> Iterator[int]:
         """Where the entries of a switch's table lead: 64-bit addresses, or 32-bit distances from the table."""

@@ -60,11 +60,11 @@ class _SweptSurroundings(Surroundings):
 
     def _read(self, place: int, wanted: range) -> tuple[int, bytes]:
         """What the segment that holds `place` holds of the wanted addresses, and the first of these."""
-        for address, code in self._texts:
-            if address <= place < address + len(code):
-                low = max(wanted.start, address)
-                return low, code[low - address : wanted.stop - address]
-        return place, b""
+        segment = next((segment for segment in self._elf.code_segments if segment.has_bytes(place)), None)
+        if segment is None:
+            return place, b""
+        low = max(wanted.start, segment.address)
+        return low, self._elf.read(low, wanted.stop - low)
 
 
 def _has_short_branch(code: bytes, address: int, places: range) -> bool:

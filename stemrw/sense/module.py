@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from functools import cached_property
 
@@ -53,7 +52,7 @@ class Module:
     @cached_property
     def sha256(self) -> str:
         """Of the whole file."""
-        return hashlib.sha256(self._elf.data).hexdigest()
+        return self._elf.sha256
 
     def function(self, address: int) -> int | None:
         """Start of the code around an address that one unwind entry (FDE) describes; None: there is none."""
