@@ -34,24 +34,36 @@ def about(path: Path) -> Iterator[None]:
         raise type(error)(error.message, file=path, address=error.address, hint=error.hint) from None
 
 
+def open_file(path: Path, manifest: Path | None = None) -> tuple[Elf, Manifest | None]:
+    """A file, and where it is hardened its manifest, which `manifest` names if it does not lie beside the file.
+
+    Raises BinaryError, DocumentError, and UsageError for the manifest of a file that is not hardened.
+    """
+    from stemrw.documents.manifest import load_manifest, manifest_path
+    from stemrw.elf import Elf
+    from stemrw.rewrite import find_payload
+
+    elf = Elf.open(path)
+    if find_payload(elf) is not None:
+        return elf, load_manifest(manifest or manifest_path(path))
+    if manifest is not None:
+        raise UsageError("this file is not hardened, so it has no manifest", file=path, hint="leave out --manifest")
+    return elf, None
+
+
 def open_original(path: Path, manifest: Path | None = None) -> tuple[Elf, Manifest | None]:
     """The file to harden: as it is, or where it is hardened already, its original, made from it and its manifest.
 
-    The manifest is returned in the second case; `manifest` names it where it does not lie beside the file.
-    Raises BinaryError and DocumentError.
+    The manifest is returned in the second case.  Arguments and errors are those of `open_file`.
     """
-    from stemrw import rewrite
-    from stemrw.documents.manifest import load_manifest, manifest_path
     from stemrw.elf import Elf
+    from stemrw.rewrite import revert
 
-    elf = Elf.open(path)
-    if rewrite.find_payload(elf) is None:
-        if manifest is not None:
-            raise UsageError("this file is not hardened, so it has no manifest", file=path, hint="leave out --manifest")
+    elf, known = open_file(path, manifest)
+    if known is None:
         return elf, None
-    known = load_manifest(manifest or manifest_path(path))
     with about(path):
-        return Elf(bytes(rewrite.revert(elf.data, known)), path), known
+        return Elf(bytes(revert(elf.data, known)), path), known
 
 
 def warn(lost: list[str], path: Path) -> None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemrw.cli._files import about, open_original, warn
+from stemrw.cli._files import about, open_file, warn
 from stemrw.errors import UsageError
 
 if TYPE_CHECKING:
     from stemrw.documents.manifest import Manifest
     from stemrw.documents.plan import PlannedRegion
-    from stemrw.elf import Elf
 
 EPILOG = (
     "Examples: stemrw revert yasm.hardened -o yasm, or, to take one region out and leave the others, "
@@ -45,21 +44,29 @@ def revert(
 
     The original is written only if its sha256 is that which the manifest names.
     """
-    from stemrw.rewrite import write_output
+    from stemrw import rewrite
+    from stemrw.cli._tables import progress
 
-    original, known = open_original(hardened, manifest)
-    if known is None:
-        raise UsageError("this file is not hardened", file=hardened, hint="there is nothing to revert")
-    if region:
-        _take_out(region, hardened, output or hardened, original, known)
-        return
-    output = output or hardened.with_name(hardened.name + ".orig")
-    warn(write_output([(output, bytes(original.data))], like=hardened), output)
-    print(f"{output}: identical to the original")
+    target = output or (hardened if region else hardened.with_name(hardened.name + ".orig"))
+    with progress(f"reverting {hardened}"):
+        file, known = open_file(hardened, manifest)
+        if known is None:
+            raise UsageError("this file is not hardened", file=hardened, hint="there is nothing to revert")
+        with about(hardened):
+            original = rewrite.revert(file.data, known)
+        if region:
+            lost, said = _take_out(region, hardened, target, bytes(original), known)
+        else:
+            lost = rewrite.write_output([(target, original)], like=hardened)
+            said = f"{target}: identical to the original\n"
+    warn(lost, target)
+    print(said, end="")
 
 
-def _take_out(names: list[str], hardened: Path, output: Path, original: Elf, known: Manifest) -> None:
-    """Harden the original again, with the other regions."""
+def _take_out(
+    names: list[str], hardened: Path, target: Path, original: bytes, known: Manifest
+) -> tuple[list[str], str]:
+    """Harden the original again, with the other regions; gives what was lost, and the summary."""
     from stemrw.cli._render import summary
     from stemrw.documents.localization import BinaryIdentity
     from stemrw.documents.manifest import manifest_path
@@ -75,8 +82,8 @@ def _take_out(names: list[str], hardened: Path, output: Path, original: Elf, kno
     with about(hardened):
         done = rewrite(original, Plan(binary=identity, regions=rest), events_path=known.events)
     text = done.manifest.to_json().encode()
-    warn(write_output([(output, done.content), (manifest_path(output), text)], like=hardened), output)
-    print(summary(done.manifest, output), end="")
+    lost = write_output([(target, done.content), (manifest_path(target), text)], like=hardened)
+    return lost, summary(done.manifest, target)
 
 
 def _named(name: str, hardened: Path, known: Manifest) -> PlannedRegion:
