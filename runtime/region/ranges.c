@@ -313,5 +313,9 @@ bool breakpoint_at_entry(uintptr_t address) {
 
 bool breakpoint_at(uintptr_t address) {
     uint8_t byte;
-    return byte_of_file(address, &byte) ? byte != BREAKPOINT : os_traced();
+    if (!runtime_lock())
+        return true;
+    const bool known = byte_of_file(address, &byte);
+    runtime_unlock();
+    return known ? byte != BREAKPOINT : os_traced();
 }

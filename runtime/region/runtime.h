@@ -115,7 +115,7 @@ enum { BREAKPOINT = 0xcc }; /* int3, as debuggers put it over an instruction's f
 unsigned source_bytes(uintptr_t address, uint8_t *bytes);
 
 /* Whether the BREAKPOINT at `address` is not the program's own: its file has another byte there, so that a debugger or
- * the kernel (uprobes) must have put it.  Under the lock. */
+ * the kernel (uprobes) must have put it; true too where the runtime is busy. */
 bool breakpoint_at(uintptr_t address);
 
 /* The patch that begins at `address`; NULL: none. */

@@ -265,6 +265,17 @@ static void stack_loaded(struct context *context) {
     }
 }
 
+/* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
+ * there.  That takes opening files, which the program may have forbidden itself: no sooner than it would trap. */
+static bool end_emulation(struct context *context, uintptr_t address, enum reason reason) {
+    const bool own_trap = reason == REASON_BREAKPOINT && top(context)->patch->kind == PATCH_REGION &&
+                          *(const uint8_t *)address == BREAKPOINT && !breakpoint_at(address);
+    if (own_trap)
+        return raise_fault(context, FAULT_TRAP, address, address);
+    go_native(context, address, reason);
+    return false;
+}
+
 bool serve(struct context *context) {
     switch ((enum service)context->service) {
     case SERVICE_DISPATCH:
@@ -283,8 +294,7 @@ bool serve(struct context *context) {
         after_syscall(context);
         return false;
     case SERVICE_NATIVE:
-        go_native(context, slot_target((uint32_t)context->argument[0]), (enum reason)context->argument[1]);
-        return false;
+        return end_emulation(context, slot_target((uint32_t)context->argument[0]), (enum reason)context->argument[1]);
     case SERVICE_STACK:
         stack_loaded(context);
         return false;

@@ -57,10 +57,9 @@ static void add_target(struct builder *builder, uintptr_t start) {
 }
 
 /* What the translator does not carry, though the decoder knows it. */
-static enum reason refusal(const struct instruction *decoded, uintptr_t address, const uint8_t *bytes) {
-    if (decoded->flow ==
-        FLOW_TRAP) /* raises its signal wherever it stands; but a debugger waits for its own in place */
-        return bytes[0] == BREAKPOINT && breakpoint_at(address) ? REASON_BREAKPOINT : REASON_NONE;
+static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
+    if (decoded->flow == FLOW_TRAP) /* raises its signal wherever it stands; whose an int3 is, is asked when it runs */
+        return bytes[0] == BREAKPOINT ? REASON_BREAKPOINT : REASON_NONE;
     if (decoded->segment == 0x65)
         return REASON_FOREIGN_GS;
     if (decoded->bnd_or_other || decoded->flow == FLOW_FAR || decoded->memory == MEMORY_OTHER)
@@ -98,7 +97,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
             block->stop = REASON_UNKNOWN_INSTRUCTION;
             return;
         }
-        if ((block->stop = refusal(&at->decoded, address, at->bytes)))
+        if ((block->stop = refusal(&at->decoded, at->bytes)))
             return;
         at->address = address;
         builder->instruction_count++;
@@ -190,8 +189,9 @@ enum reason discover(struct builder *builder) {
         if (b + 1 == builder->block_count)
             add_callees(builder, &scanned);
     }
-    if (builder->blocks[0].count == 0 && builder->blocks[0].stop)
-        return builder->blocks[0].stop;
+    const struct block *first = &builder->blocks[0];
+    if (first->count == 0 && first->stop && first->stop != REASON_BREAKPOINT)
+        return first->stop;
     find_live_flags(builder);
     return REASON_NONE;
 }
