@@ -5,6 +5,7 @@
 #include "os/linux.h"
 #include "region/log.h"
 #include "region/runtime.h"
+#include "region/serve.h"
 
 static inline uint64_t fs_base(void) {
     uint64_t base;
@@ -141,9 +142,12 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
 }
 
 bool contexts_active(const struct state *state) {
-    for (uint64_t i = 0; i < state->contexts_used; i++)
-        if (slot_at(state, i)->depth && os_thread_alive(slot_at(state, i)->thread))
+    const struct context *mine = own(state);
+    for (uint64_t i = 0; i < state->contexts_used; i++) {
+        const struct context *context = slot_at(state, i);
+        if (context != mine && context->depth && os_thread_alive(context->thread))
             return true;
+    }
     return false;
 }
 
@@ -151,6 +155,7 @@ void context_leave(struct state *state) {
     struct context *context = own(state);
     if (!context)
         return;
+    commit_all(context);
     struct os_stack now;
     if (context->alternate_ours && !os_sigaltstack(NULL, &now) && now.start == (uint64_t)context + ALTERNATE_OFFSET) {
         struct os_stack none = {.flags = OS_SS_DISABLE};

@@ -1,6 +1,7 @@
 // Opens a hardened plugin again and again, lets it fault, and closes it: nothing of it may stay behind.
 //   host PLUGIN ROUNDS          on one thread
 //   host PLUGIN ROUNDS thread   with a second thread alive that has used the plugin in the first round
+//   host PLUGIN ROUNDS left     a signal handler jumps out of a region before it is closed
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
@@ -20,6 +21,11 @@ static void own_handler(int signal, siginfo_t *info, void *context) {
     if ((long)info->si_addr != 8)
         abort();
     own_faults++;
+    siglongjmp(back, 1);
+}
+
+static void jump_back(int signal) {
+    (void)signal;
     siglongjmp(back, 1);
 }
 
@@ -43,9 +49,12 @@ static void *second(void *plugin) {
 int main(int count, char **arguments) {
     struct sigaction action = {.sa_sigaction = own_handler, .sa_flags = SA_SIGINFO}, now;
     sigaction(SIGSEGV, &action, NULL);
+    signal(SIGUSR1, jump_back);
     pthread_t thread;
     int rescued = 0, before = 0;
-    if (count > 3) {
+    const int with_thread = count > 3 && !strcmp(arguments[3], "thread");
+    const int left = count > 3 && !strcmp(arguments[3], "left");
+    if (with_thread) {
         pthread_barrier_init(&used, NULL, 2);
         pthread_barrier_init(&closed, NULL, 2);
     }
@@ -56,10 +65,13 @@ int main(int count, char **arguments) {
         volatile int value = 0;
         work(&value, 7);
         rescued += work(NULL, 7) == -1 && value == 7 && *calls == 1;
-        if (count > 3 && round == 0) {
+        if (with_thread && round == 0) {
             pthread_create(&thread, NULL, second, plugin);
             pthread_barrier_wait(&used);
         }
+        void (*interrupted)(int (*)(int), int) = (void (*)(int (*)(int), int))dlsym(plugin, "interrupted");
+        if (left && !sigsetjmp(back, 1))
+            interrupted(raise, SIGUSR1);
         dlclose(plugin);
         if (dlopen(arguments[1], RTLD_NOW | RTLD_NOLOAD))
             printf("still loaded\n");
@@ -77,7 +89,7 @@ int main(int count, char **arguments) {
     }
     int more = mappings() - before;
     printf("rescued %d own %d more mappings %d\n", rescued, own_faults, more);
-    if (count > 3) {
+    if (with_thread) {
         pthread_barrier_wait(&closed);
         pthread_join(thread, NULL);
     }

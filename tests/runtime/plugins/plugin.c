@@ -14,3 +14,8 @@ __attribute__((noinline)) void *used_by_thread(void *plugin_counter) {
     work(&private_to_thread, 1);
     return plugin_counter;
 }
+
+__attribute__((noinline)) void interrupted(int (*raise)(int), int signal) {
+    raise(signal);
+    calls++;
+}
