@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ def main() -> None:
 
 def call(arguments: Sequence[str]) -> int:
     """Run one command line; gives the exit status."""
+    _print_anything()
     if list(arguments[:1]) == ["--version"]:
         print(f"stemrw {__version__}")
         return 0
@@ -40,8 +42,8 @@ def call(arguments: Sequence[str]) -> int:
     except StemrwError as error:
         return _fail(str(error), error.exit_status)
     except typer.TyperException as error:
-        message = error.format_message()
-        return _fail(message, 2) if message else 2  # without arguments: the help was printed
+        message = error.format_message().rstrip(".")
+        return _fail(f"{message} (see `{_help(arguments)}`)", 2) if message else 2  # no arguments: the help was printed
     except typer.Abort:
         return _fail("aborted", 2)
     except BrokenPipeError:
@@ -60,18 +62,38 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     called = [name for name in (_completed() or list(arguments))[:1] if name in COMMANDS]
     app = typer.Typer(
         name="stemrw", no_args_is_help=True, pretty_exceptions_enable=False, callback=_options,
+        help=_unwrapped(_options.__doc__ or ""),
         rich_markup_mode="rich", epilog=_EPILOG,
     )  # fmt: skip
     for name in called or COMMANDS:
         module: Any = importlib.import_module(f"stemrw.cli.{name}")
+        function = getattr(module, name)
         register = app.command(
             name,
+            help=_unwrapped(function.__doc__),
             context_settings=getattr(module, "CONTEXT_SETTINGS", None),
             epilog=getattr(module, "EPILOG", None),
             rich_help_panel="Crash to cure" if name in _CHAIN else "Look and check",
         )
-        register(getattr(module, name))
+        register(function)
     return app
+
+
+def _unwrapped(text: str) -> str:
+    """A docstring with each paragraph on one line: it is folded for the terminal."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _help(arguments: Sequence[str]) -> str:
+    """How to get the help that is wanted after these."""
+    return " ".join(["stemrw", *(name for name in arguments[:1] if name in COMMANDS), "--help"])
+
+
+def _print_anything() -> None:
+    """A name that the encoding of the terminal or pipe lacks is no error: such characters are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _completed() -> list[str]:

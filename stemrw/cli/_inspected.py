@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stemrw.cli._tables import Line, Table, heading
 from stemrw.documents.inspection import FunctionSummary, Inspection
+from stemrw.text import counted
 
 _STYLES = {"blocks": "bold red", "degrades": "yellow", "note": ""}
 _DEBUG = {"inside": "DWARF inside", "separate": "DWARF in an installed debug file", "named": "DWARF not installed"}
@@ -25,16 +26,15 @@ def inspected(inspection: Inspection) -> Iterator[Line | Table]:
         yield Table(("severity", "code", "what", "what to do"), rows, styles, wrap=("what", "what to do"))
     if inspection.listing is not None:
         yield from heading("All functions")
-        yield Table(
-            ("address", "size", "name", "found by", "can be patched"), list(_listing(inspection)), right=("size",)
-        )
+        columns = ("address", "size", "found by", "can be patched", "name")
+        yield Table(columns, list(_listing(inspection)), right=("size",), wrap=columns[-2:])
 
 
 def _answer(inspection: Inspection) -> str:
     if not inspection.patchable:
         return "cannot be patched"
     less = sum(each.severity == "degrades" for each in inspection.obstacles)
-    return "can be patched" + (f"; {less} thing{'s' if less > 1 else ''} to consider" if less else "")
+    return "can be patched" + (f"; {counted(less, 'thing')} to consider" if less else "")
 
 
 def _facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
@@ -69,7 +69,7 @@ def _functions(summary: FunctionSummary) -> Iterator[Line | Table]:
     found = ", ".join(f"{source} {count:,}" for source, count in summary.found.items())
     named = ", ".join(f"{source} {count:,}" for source, count in summary.named.items())
     rows = [
-        ("found", f"{summary.total:,}, and {summary.parts:,} parts split off functions"),
+        ("found", f"{summary.total:,}, and {counted(summary.parts, 'part')} split off functions"),
         ("found by", found or "-"),
         ("named by", named or "-"),
         ("cover", f"{covered:.1%} of {summary.code_bytes:,} bytes of code"),

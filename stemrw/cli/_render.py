@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stemrw.documents.manifest import Manifest, manifest_path
 from stemrw.documents.plan import PlannedRegion
-from stemrw.text import printable
+from stemrw.text import counted, printable
 
 
 def summary(manifest: Manifest, output: Path) -> str:
@@ -30,7 +30,7 @@ def summary(manifest: Manifest, output: Path) -> str:
 
 def _added(manifest: Manifest) -> str:
     added = manifest.output.size - manifest.input.size
-    return f"{len(manifest.regions)} region{'s' if len(manifest.regions) > 1 else ''}, {added} bytes added"
+    return f"{counted(len(manifest.regions), 'region')}, {added:,} bytes added"
 
 
 def region_name(region: PlannedRegion) -> str:

@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from stemrw.text import printable
+
+_NARROW = 12
+"""Cells to which a column can be folded."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def show(parts: Iterable[Line | Table]) -> None:
     console = Console(file=sys.stdout, highlight=False)
     with _reader_may_leave():
         for part in parts:
-            if console.is_terminal:
+            if console.is_terminal and _fits(part, console.width):
                 console.print(_rich(part), markup=False)
             elif isinstance(part, Line):
                 print(_clean(part.text))
@@ -89,6 +93,15 @@ def progress(what: str) -> Iterator[Console]:
         yield console
 
 
+def _fits(part: Line | Table, width: int) -> bool:
+    """Whether nothing would be cut off; else the terminal folds the plain lines."""
+    if isinstance(part, Line):
+        return True
+    folded = part.wrap or part.columns[-1:]
+    widths = zip(part.columns, _widths(part), strict=True)
+    return sum(min(size, _NARROW) if name in folded else size for name, size in widths) + 2 * len(part.columns) <= width
+
+
 def _clean(text: str) -> str:
     return printable(text)
 
@@ -108,13 +121,21 @@ def _rich(part: Line | Table) -> Text | RichTable:
 
 
 def _plain(table: Table) -> Iterator[str]:
-    rows = [tuple(map(_clean, row)) for row in table.rows]
-    if any(table.columns):
-        rows.insert(0, tuple(table.columns))
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(table.columns))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if name in table.right else cell.ljust(width)
-            for cell, width, name in zip(row, widths, table.columns, strict=True)
-        ]
+    widths = _widths(table)
+    for row in _shown(table):
+        cells = []
+        for cell, width, name in zip(row, widths, table.columns, strict=True):
+            fill = " " * (width - cell_len(cell))
+            cells.append(fill + cell if name in table.right else cell + fill)
         yield "  ".join(cells).rstrip()
+
+
+def _shown(table: Table) -> list[Sequence[str]]:
+    """The rows, fit to be printed, under the column names."""
+    return [*([table.columns] if any(table.columns) else []), *(tuple(map(_clean, row)) for row in table.rows)]
+
+
+def _widths(table: Table) -> list[int]:
+    """Of each column, in cells of a terminal: some characters take two."""
+    rows = _shown(table)
+    return [max((cell_len(row[i]) for row in rows), default=0) for i in range(len(table.columns))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemrw.errors import UsageError
+from stemrw.text import printable, unicode
 
 if TYPE_CHECKING:
     from stemrw.documents.difference import Check, Difference, FileFacts
@@ -62,7 +63,7 @@ def diff(
 
         show(review(difference))
     else:
-        print(_answer(difference, html))
+        show_text(_answer(difference, html))
     raise typer.Exit(0 if difference.accounted else 1)
 
 
@@ -97,11 +98,11 @@ def _with_attributes(difference: Difference, files: list[Path]) -> Difference:
 def _attributes(facts: FileFacts, path: Path) -> FileFacts:
     try:
         status = path.stat()
-        names = tuple(sorted(os.listxattr(path))) if hasattr(os, "listxattr") else ()
+        names = tuple(sorted(map(unicode, os.listxattr(path)))) if hasattr(os, "listxattr") else ()
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
     mode, owner = f"{stat.S_IMODE(status.st_mode):04o}", f"{status.st_uid}:{status.st_gid}"
-    return facts.model_copy(update={"path": str(path), "mode": mode, "owner": owner, "attributes": names})
+    return facts.model_copy(update={"path": unicode(str(path)), "mode": mode, "owner": owner, "attributes": names})
 
 
 def _compared(original: FileFacts, hardened: FileFacts) -> Check:
@@ -123,6 +124,5 @@ def _write_page(path: Path, difference: Difference) -> None:
 
 def _answer(difference: Difference, page: Path) -> str:
     from stemrw.cli._review import ANSWERS
-    from stemrw.text import printable
 
-    return f"{': '.join(ANSWERS[difference.verdict])}; written to {printable(str(page))}"
+    return f"{': '.join(ANSWERS[difference.verdict])}; written to {printable(str(page))}\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemrw.errors import UsageError
+from stemrw.text import unicode
 
 if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
@@ -72,7 +73,7 @@ def patch(
     """
     from stemrw.cli._files import about, open_original, warn
     from stemrw.cli._render import summary
-    from stemrw.cli._tables import progress
+    from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
     from stemrw.plan import plan
@@ -80,19 +81,21 @@ def patch(
 
     _check(file, fault or [], region or [], frame)
     value = _pattern(return_value)
+    events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
         planned = plan(localizations, image, known=known.regions if known else (), return_value=value)
-        events_path = str(events) if events else known.events if known else None
+        if known and events_path is None:
+            events_path = known.events
         with about(file):
             done = rewrite(elf, planned, events_path=events_path)
         text = done.manifest.to_json()
         lost = write_output([(output, done.content), (manifest_path(output), text.encode())], like=file)
     warn(lost, output)
-    print(text if as_json else summary(done.manifest, output), end="")
+    show_text(text if as_json else summary(done.manifest, output))
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:
@@ -104,6 +107,13 @@ def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None
         raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
     if frame is not None and len(faults) > 1:
         raise UsageError("--frame counts in one report", hint="give exactly one --fault")
+
+
+def _events(path: Path | None) -> str | None:
+    """The manifest holds the path as text, so it has to be some."""
+    if path is not None and unicode(str(path)) != str(path):
+        raise UsageError("the name of the events file is not Unicode", file=path, hint="choose another --events")
+    return str(path) if path is not None else None
 
 
 def _localize(

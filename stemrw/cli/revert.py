@@ -9,6 +9,7 @@ import typer
 
 from stemrw.cli._files import about, open_file, warn
 from stemrw.errors import UsageError
+from stemrw.text import printable
 
 if TYPE_CHECKING:
     from stemrw.documents.manifest import Manifest
@@ -45,7 +46,7 @@ def revert(
     The original is written only if its sha256 is that which the manifest names.
     """
     from stemrw import rewrite
-    from stemrw.cli._tables import progress
+    from stemrw.cli._tables import progress, show_text
 
     target = output or (hardened if region else hardened.with_name(hardened.name + ".orig"))
     with progress(f"reverting {hardened}"):
@@ -58,9 +59,9 @@ def revert(
             lost, said = _take_out(region, hardened, target, bytes(original), known)
         else:
             lost = rewrite.write_output([(target, original)], like=hardened)
-            said = f"{target}: identical to the original\n"
+            said = f"{printable(str(target))}: identical to the original\n"
     warn(lost, target)
-    print(said, end="")
+    show_text(said)
 
 
 def _take_out(
@@ -88,8 +89,6 @@ def _take_out(
 
 def _named(name: str, hardened: Path, known: Manifest) -> PlannedRegion:
     """The region with a symbol or an entry address."""
-    from stemrw.text import printable
-
     for region in known.regions:
         if name == region.symbol or _address(name) == region.address:
             return region

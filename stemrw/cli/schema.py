@@ -23,19 +23,19 @@ def _names(incomplete: str) -> list[str]:
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="The document, such as fault-report.", autocompletion=_names),
+        typer.Argument(metavar="NAME", help="The document, such as fault-report.", autocompletion=_names),
     ] = None,
 ) -> None:
     """Print the JSON Schema of a document; without NAME, list the documents.
 
     The schema says what stemrw writes. Documents are versioned: a field is never given another meaning.
     """
+    from stemrw.cli._tables import Table, show, show_text
     from stemrw.documents import schemas
 
     if name is None:
-        for each in schemas.DOCUMENTS:
-            print(f"{each:<14} {schemas.describe(each)}")
+        show([Table(("", ""), [(each, schemas.describe(each)) for each in schemas.DOCUMENTS])])
         return
     if name not in schemas.DOCUMENTS:
         raise UsageError(f"there is no document {name!r}", hint=f"one of: {', '.join(schemas.DOCUMENTS)}")
-    print(schemas.schema(name), end="")
+    show_text(schemas.schema(name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemrw.errors import SensorError
+from stemrw.text import counted
 
 if TYPE_CHECKING:
     from stemrw.cli._tables import Line, Table
@@ -76,10 +77,11 @@ def _watch(found: Status, seconds: float, *, as_json: bool) -> None:
 
 
 def _show(found: Status, *, as_json: bool) -> None:
+    from stemrw.cli._tables import Line, show, show_text
+
     if as_json:
-        print(found.to_json(), end="")
+        show_text(found.to_json())
         return
-    from stemrw.cli._tables import Line, show
 
     parts: list[Line | Table] = [Line(f"process {found.pid}, {found.command}", "bold")]
     for module in found.modules:
@@ -93,8 +95,9 @@ def _module(module: ModuleStatus) -> Iterator[Line | Table]:
     state = {"unused": _UNCALLED, "disabled": "disabled: everything runs natively"}.get(module.state, module.state)
     yield from heading(f"{module.path or 'memory without a file'} ({state})")
     yield Line(
-        f"{module.recoveries} recoveries, {module.degradations} degradations, {module.threads} threads, "
-        f"{module.translated_bytes} bytes translated, largest undo log {module.log_peak} bytes"
+        f"{counted(module.recoveries, 'recovery', 'recoveries')}, {counted(module.degradations, 'degradation')}, "
+        f"{counted(module.threads, 'thread')}, {module.translated_bytes:,} bytes translated, "
+        f"largest undo log {module.log_peak:,} bytes"
     )
     if module.reasons:
         reasons = ", ".join(f"{reason} {count}" for reason, count in module.reasons.items())

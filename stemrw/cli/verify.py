@@ -46,9 +46,11 @@ def verify(
     """Verify a hardened file: its structure always, its behaviour as far as asked for.
 
     In a CMD the file under test stands where {} is, or else in place of the first word, which must name the program; a
-    library is found before all others of its name. Without --replay, --check and --emulate nothing is run.
+    library is found before all others of its name. No shell reads it: for redirections write sh -c '"{}" <input'.
+    Without --replay, --check and --emulate nothing is run.
     """
     from stemrw import verify as stage
+    from stemrw.cli._tables import show_text
     from stemrw.documents.manifest import load_manifest, manifest_path
 
     wishes = stage.Wishes(tuple(replay or ()), tuple(check or ()), emulate, inputs, timeout)
@@ -56,7 +58,7 @@ def verify(
     with _progress() as say:
         found = stage.verify(hardened, known, wishes, original=original, progress=say)
     if as_json:
-        print(found.to_json(), end="")
+        show_text(found.to_json())
     else:
         _show(found)
     if not found.passed:

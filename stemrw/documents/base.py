@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from stemrw.text import unicode
+
 
 def _address(value: Any) -> Any:
     if isinstance(value, str):
@@ -26,6 +28,9 @@ Address = Annotated[
     PlainSerializer(hex, return_type=str, when_used="json"),
 ]
 """A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
+
+SystemName = Annotated[str, AfterValidator(unicode)]
+"""A path, or whatever else the system has as bytes: bytes that are not UTF-8 are escaped."""
 
 
 class Document(BaseModel):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, SystemName
 from stemrw.documents.manifest import FileIdentity
 
 Severity = Literal["blocks", "degrades", "note"]
@@ -107,7 +107,7 @@ class Inspection(Document):
     schema_name: Literal["stemrw.inspection"] = Field(default="stemrw.inspection", alias="schema")
     version: Literal[1] = 1
     tool_version: str
-    path: str
+    path: SystemName
     file: FileIdentity
     patchable: bool
     build: Build

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, SystemName
 from stemrw.documents.manifest import PatchKind, Sha256
 
 CheckOutcome = Literal["passed", "failed", "skipped"]
@@ -20,7 +20,7 @@ class Check(Document):
     """
 
     group: Literal["structure", "replay", "check", "emulate"]
-    name: str
+    name: SystemName
     outcome: CheckOutcome
     details: tuple[str, ...] = ()
 

@@ -35,6 +35,7 @@ from stemrw.runtime import RuntimeImage, load_image
 _SEVERITIES = ("blocks", "degrades", "note")
 _TRIALS = 3
 _PREFIX = re.compile(r"no jump to the runtime fits in at the entry of .*?: (?=it |the |there |another |a |`)")
+_SIZE = re.compile(r"\b[0-9]+ bytes?\b")
 _PARTICULAR = re.compile(r"`[^`]*`|0x[0-9a-f]+|\b[0-9]+\b")
 Step = Callable[[str, int, int], None]
 
@@ -154,14 +155,16 @@ def _covered(elf: Elf, functions: Sequence[Function]) -> int:
 def _reasons(whole: Sequence[Function], refusals: Sequence[BinaryError | None]) -> Iterator[Reason]:
     """The refusals, those that differ only in addresses, numbers and instructions together."""
     examples: dict[str, int] = {}
-    count: Counter[str] = Counter()
+    texts: dict[str, Counter[str]] = {}
     for function, refusal in zip(whole, refusals, strict=True):
         if refusal is not None:
-            text = _PARTICULAR.sub("…", _PREFIX.sub("", refusal.message, count=1))
-            count[text] += 1
-            examples.setdefault(text, function.entry)
-    for text, number in count.most_common():
-        yield Reason(text=text, count=number, example=examples[text])
+            text = _PREFIX.sub("", refusal.message, count=1)
+            common = _PARTICULAR.sub("…", _SIZE.sub("… bytes", text))
+            texts.setdefault(common, Counter())[text] += 1
+            examples.setdefault(common, function.entry)
+    for common, found in sorted(texts.items(), key=lambda each: -each[1].total()):
+        text = common if len(found) > 1 else next(iter(found))
+        yield Reason(text=text, count=found.total(), example=examples[common])
 
 
 def _listed(

@@ -13,6 +13,7 @@ from stemrw.sense.module import Module
 from stemrw.sense.ptrace import REGISTERS
 from stemrw.sense.snapshot import Fault, Snapshot
 from stemrw.sense.unwind import Backtrace, RawFrame, Unwinder
+from stemrw.text import unicode
 
 INNERMOST_FRAMES = 64
 OUTERMOST_FRAMES = 32
@@ -128,5 +129,4 @@ def _identity(module: Module) -> ModuleInfo:
 
 
 def _text(text: str | None) -> str | None:
-    """Names in Unix are bytes: what is not UTF-8 is escaped."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace") if text is not None else None
+    return unicode(text) if text is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ def verify(
 
     Raises BinaryError (a file cannot be read) and UsageError (a command cannot be run, Unicorn is missing).
     """
+    if wishes.emulate:
+        _need_unicorn()  # before anything that takes long
     data = read_binary(hardened)
     digest = hashlib.sha256(data).hexdigest()
     checks: list[Check] = []
@@ -104,14 +107,15 @@ def _run(subject: Subject, path: Path, original: Path | None, wishes: Wishes, pr
             yield _commands.check(command, runner)
 
 
-def _emulate(subject: Subject, wishes: Wishes, progress: Progress) -> list[EmulatedFunction]:
-    try:
-        from stemrw.verify.emulate import Comparison
-    except ImportError as error:
-        if error.name != "unicorn":
-            raise
+def _need_unicorn() -> None:
+    if importlib.util.find_spec("unicorn") is None:
         hint = "pip install 'stemrw[emulate]'; Unicorn is GPL-2"
-        raise UsageError("--emulate needs Unicorn, which is not installed", hint=hint) from None
+        raise UsageError("--emulate needs Unicorn, which is not installed", hint=hint)
+
+
+def _emulate(subject: Subject, wishes: Wishes, progress: Progress) -> list[EmulatedFunction]:
+    from stemrw.verify.emulate import Comparison
+
     comparison = Comparison(subject.original, subject.hardened, subject.manifest, subject.image)
     return list(comparison.functions(wishes.inputs, lambda what: progress(f"emulating {what}")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from stemrw import __version__
 from stemrw.cli import COMMANDS, call
 
 DASH = Path("/usr/bin/dash")
+MAIN = "from stemrw.cli import main; main()"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -224,7 +226,7 @@ def test_help_tells_exit_statuses(arguments: list[str], capsys: Capture) -> None
 
 
 def test_closed_pipe_is_no_traceback() -> None:
-    command = f"{sys.executable} -c 'from stemrw.cli import main; main()' --help 2>&1 >&- | cat"
+    command = f"{sys.executable} -c '{MAIN}' --help 2>&1 >&- | cat"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stdout
 
@@ -236,3 +238,55 @@ def test_nothing_heavy_is_loaded_for_help() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_wrong_usage_says_where_the_help_is(capsys: Capture) -> None:
+    for arguments, hint in (["patch"], "`stemrw patch --help`"), (["no-command"], "`stemrw --help`"):
+        assert call(arguments) == 2
+        assert hint in capsys.readouterr().err
+
+
+def test_paragraphs_of_the_help_are_folded_for_the_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert call(["inspect", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.strip().startswith("What it is"))
+    last = next(i for i in range(first, len(lines)) if not lines[i].strip())
+    words = [line.split() for line in lines[first:last]]
+    for line, following in zip(words, words[1:], strict=False):
+        assert len(" ".join(line)) + 1 + len(following[0]) > 58
+
+
+def test_names_that_are_not_unicode(capsys: Capture, folder: Path) -> None:
+    name = os.fsdecode(b"d\xffsh")
+    (folder / name).write_bytes(DASH.read_bytes())
+    (folder / name).chmod(0o755)
+    assert call(["patch", name, "--region", "main"]) == 0
+    hardened = name + ".hardened"
+    for arguments in (
+        ["inspect", "--json", hardened],
+        ["diff", "--json", name, hardened],
+        ["verify", "--json", hardened, "--check", f"{name} -c 'echo ok'"],
+    ):
+        capsys.readouterr()
+        assert call(arguments) == 0
+        assert "d\\\\xffsh" in capsys.readouterr().out
+    assert call(["inspect", hardened]) == 0
+    assert call(["diff", hardened, "--html", name + ".html"]) == 0
+    assert call(["revert", hardened]) == 0
+    assert call(["patch", str(DASH), "--region", "main", "--events", "/var/\udcff"]) == 2
+    assert "is not Unicode" in capsys.readouterr().err
+
+
+def test_names_that_the_encoding_of_the_output_lacks(folder: Path) -> None:
+    (folder / "d☃sh").write_bytes(DASH.read_bytes())
+    command = [sys.executable, "-c", MAIN, "patch", "d☃sh", "--region", "main"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True)
+    assert b"d\\u2603sh.hardened: 1 region" in done.stdout
+
+
+def test_reader_that_leaves_does_not_change_the_answer() -> None:
+    command = f"{sys.executable} -c '{MAIN}' patch {DASH} --region main -o out --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert Path("out").exists()

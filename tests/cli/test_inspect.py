@@ -329,6 +329,9 @@ def test_text_is_plain_and_lists_functions(capsys: Capture) -> None:
     assert printed.startswith(f"{program}: can be patched")
     assert all(c.isprintable() or c == "\n" for c in printed) and not set("│┃━─") & set(printed)
     assert "pl\\x1b[m" in printed and "cannot be decoded" in printed
+    header, *rows = printed.partition("All functions\n")[2].splitlines()
+    row = next(row for row in rows if row.endswith("pl\\x1b[m"))
+    assert header.index("name") == row.index("pl\\x1b[m") and header.index("can be patched") == row.index("yes")
 
 
 def test_json_is_the_document(capsys: Capture) -> None:

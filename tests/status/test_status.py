@@ -134,7 +134,7 @@ def test_printed_for_people_and_for_programs(tool: Tool, tmp_path: Path, capsys:
         printed = capsys.readouterr().out
         assert call(["status", str(pid), "--json"]) == 0
         document = json.loads(capsys.readouterr().out)
-    for expected in (str(target), hex(region), "1 recoveries", "divide"):
+    for expected in (str(target), hex(region), "1 recovery, ", "divide"):
         assert expected in printed
     assert "\x1b" not in printed
     assert document["schema"] == "stemrw.status"
