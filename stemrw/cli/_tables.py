@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -83,14 +83,14 @@ def _reader_may_leave() -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Console]:
-    """Say on standard error that something goes on, on a terminal and as long as it lasts."""
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error that something goes on, on a terminal and as long as it lasts; gives what tells more."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield console
+        yield lambda _what: None
         return
-    with console.status(Text(_clean(what))):
-        yield console
+    with console.status(Text(_clean(what))) as status:
+        yield lambda more: status.update(Text(_clean(more)))
 
 
 def _fits(part: Line | Table, width: int) -> bool:

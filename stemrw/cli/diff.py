@@ -48,11 +48,11 @@ def diff(
 
     if len(files) > 2:
         raise UsageError("one or two files are compared", hint="stemrw diff [ORIGINAL] HARDENED")
-    hardened = Elf.open(files[-1])
-    known = _manifest(files[-1], manifest, needed=len(files) == 1)
-    original = Elf.open(files[0]) if len(files) == 2 else _restored(hardened, known, files[-1])
-    with progress(f"comparing {files[-1]}"):
-        difference = stage.compare(original, hardened, known)
+    with progress(f"reading {files[-1]}") as say:
+        hardened = Elf.open(files[-1])
+        known = _manifest(files[-1], manifest, needed=len(files) == 1)
+        original = Elf.open(files[0]) if len(files) == 2 else _restored(hardened, known, files[-1])
+        difference = stage.compare(original, hardened, known, step=say)
     difference = _with_attributes(difference, files)
     if html is not None:
         _write_page(html, difference)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,12 +48,12 @@ def verify(
     Without --replay, --check and --emulate nothing is run.
     """
     from stemrw import verify as stage
-    from stemrw.cli._tables import show_text
+    from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import load_manifest, manifest_path
 
     wishes = stage.Wishes(tuple(replay or ()), tuple(check or ()), emulate, inputs, timeout)
     known = load_manifest(manifest or manifest_path(hardened))
-    with _progress() as say:
+    with progress(f"verifying {hardened}") as say:
         found = stage.verify(hardened, known, wishes, original=original, progress=say)
     if as_json:
         show_text(found.to_json())
@@ -63,22 +61,6 @@ def verify(
         _show(found)
     if not found.passed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Says on standard error what is being done, if that is a terminal."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from stemrw.text import printable
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _what: None
-        return
-    with console.status("verifying") as status:
-        yield lambda what: status.update(Text(printable(what)))
 
 
 def _show(found: Verification) -> None:

@@ -90,7 +90,7 @@ def _put_back(before: Path, place: Path) -> None:
 
 def _unwritten(path: Path, error: Exception) -> UsageError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return UsageError(f"cannot be written: {reason}", file=path, hint="-o names another place")
+    return UsageError(f"cannot be written: {reason}", file=path, hint="name another place")
 
 
 def _write(file: BinaryIO, content: bytes | Edited) -> None:

@@ -308,6 +308,9 @@ def _state(subject: Subject) -> Iterator[str]:
     if payload.state_address % PAGE:
         yield "the state does not begin on a page"
     before = _last_writable(subject.original)
+    if before is None:
+        yield "the original has no writable segment behind which the state could lie"
+        return
     if payload.state_address < before.end + PAGE:
         yield f"there is no free page between the end of .bss at {before.end:#x} and the state"
     end = payload.state_address + payload.state_size
@@ -332,8 +335,8 @@ def _writable_code(subject: Subject) -> Iterator[str]:
             yield f"section {section.name} is writable and executable"
 
 
-def _last_writable(elf: Elf) -> Segment:
-    return [load for load in elf.loads if load.flags & PF_W][-1]
+def _last_writable(elf: Elf) -> Segment | None:
+    return next((load for load in reversed(elf.loads) if load.flags & PF_W), None)
 
 
 _CHECKS: dict[str, Callable[[Subject], Iterator[str]]] = {

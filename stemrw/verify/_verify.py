@@ -53,7 +53,7 @@ def verify(
     if isinstance(subject, Check):
         checks += [subject, *_left_out(wishes, "the original is not at hand")]
     else:
-        progress("structure")
+        progress("checking the structure")
         checks += structure_checks(subject)
         if subject.original.sha256 != manifest.input.sha256:
             checks += _left_out(wishes, "the original is not at hand")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from verify.conftest import Hardened, check_named, failed
 from stemrw.cli import call
 from stemrw.documents.schemas import schema
 from stemrw.elf import Elf
-from stemrw.elf.constants import PF_X, PT_DYNAMIC, PT_LOAD
+from stemrw.elf.constants import PF_W, PF_X, PT_DYNAMIC, PT_LOAD
 from stemrw.runtime import load_image
 from stemrw.verify import Wishes, verify
 
@@ -136,6 +137,20 @@ def test_cut_off_file_is_no(sample: Sample, tmp_path: Path, capsys: Capture, siz
     assert status == (2 if not size else 1), printed
     assert "Traceback" not in printed.err
     assert ("is empty" in printed.err) if not size else ("failed" in printed.out)
+
+
+@pytest.mark.parametrize("command", ["verify", "diff"])
+def test_original_that_has_nothing_writable(sample: Sample, tmp_path: Path, capsys: Capture, command: str) -> None:
+    other = tmp_path / "other"
+    flags = ["-nostdlib", "-static", "-Wl,--build-id=none", "-x", "assembler"]
+    subprocess.run(["gcc", *flags, "-o", other, "-"], input=b".globl _start\n_start: hlt\n", check=True)
+    assert not any(load.flags & PF_W for load in Elf.open(other).loads)
+    hardened = str(sample("pie").path)
+    arguments = (
+        ["verify", hardened, "--original", str(other)] if command == "verify" else ["diff", str(other), hardened]
+    )
+    assert call(arguments) == 1
+    assert "sha256" in capsys.readouterr().out
 
 
 def test_manifest_that_announces_too_much(sample: Sample, tmp_path: Path) -> None:
