@@ -4,7 +4,9 @@
 root=$(cd "$(dirname "$0")/.." && pwd)
 venv=$root/.venv
 
-say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+bold='' plain=''
+[ ! -t 2 ] || { bold=$(printf '\033[1m') plain=$(printf '\033[0m'); }
+say() { printf '%s== %s%s\n' "$bold" "$*" "$plain" >&2; }
 
 fail() {
     echo "$(basename "$0"): $*" >&2
