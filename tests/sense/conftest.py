@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sense.sensing import Program, Sense, Sensed, argv, build
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Background jobs of a shell start with SIGINT ignored, and hand that down to all their children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
