@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stemrw.documents.base import Address, Document, SystemName
+from stemrw.documents.base import Address, Document
 from stemrw.documents.manifest import PatchKind, Sha256
 
 RuntimeState = Literal["unused", "ready", "stopped", "disabled"]
@@ -60,7 +60,7 @@ class ModuleStatus(Document):
     `unreadable` of them were being written while they were read.
     """
 
-    path: SystemName | None
+    path: str | None
     payload: Address
     bias: Address
     plan_sha256: Sha256

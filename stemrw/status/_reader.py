@@ -20,6 +20,7 @@ from stemrw.errors import SensorError, StemrwError
 from stemrw.runtime import RuntimeImage, load_image
 from stemrw.status._process import Mapping as MemoryMapping
 from stemrw.status._process import Process
+from stemrw.text import unicode
 
 _READS = 4
 """How often the ring is read until all of its entries are whole."""
@@ -67,15 +68,18 @@ class _Module:
             raise self._error("its state was overwritten")
         if state["magic"]:
             self._check_abi(state["abi_version"])
+        named = image.enumerator("STATUS_", state["status"])
+        if named not in get_args(RuntimeState):
+            raise self._error(f"its state was overwritten: its status is {named}")
         name = self._names()
         recent, unreadable = self._recoveries(address, raw, name)
         reasons = _words(raw, image.structs["state"].fields["reasons"])
         return ModuleStatus(
-            path=_text(self._mapping.path) or None,
+            path=unicode(self._mapping.path) or None,
             payload=self._header["header_address"],
             bias=self._bias,
             plan_sha256=self._raw_header("plan_hash").hex(),
-            state=cast(RuntimeState, image.enumerator("STATUS_", state["status"])),
+            state=cast(RuntimeState, named),
             recoveries=state["recoveries"],
             degradations=state["degradations"],
             reasons={image.enumerator("REASON_", i): n for i, n in enumerate(reasons) if n},
@@ -202,13 +206,8 @@ class _Module:
             raise self._error(f"its runtime has layout {version}, this stemrw reads layout {ours}", hint)
 
     def _error(self, what: str, hint: str | None = None) -> SensorError:
-        name = Path(_text(self._mapping.path)).name or f"the module at {self._mapping.start:#x}"
+        name = Path(unicode(self._mapping.path)).name or f"the module at {self._mapping.start:#x}"
         return SensorError(f"process {self._process.pid}, {name}: {what}", hint=hint)
-
-
-def _text(path: str) -> str:
-    """A path that need not be UTF-8, for documents."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _words(data: bytes, field: tuple[int, int]) -> list[int]:

@@ -253,3 +253,21 @@ def test_entry_that_is_being_written(tool: Tool, tmp_path: Path) -> None:
             memory.write(bytes(image.structs["recovery"].fields["number"][1]))
         found = _only(pid)
     assert ([recovery.number for recovery in found.recent], found.unreadable) == ([2], 1)
+
+
+def test_state_that_the_program_has_overwritten(tool: Tool, tmp_path: Path) -> None:
+    """Whatever a broken program writes there, in any field, the reader shows it or says so."""
+    program, target, _ = _hardened(tool, tmp_path, "nopie")
+    image = load_image()
+    state = int(json.loads(Path(f"{target}.manifest.json").read_text())["payload"]["state_address"], 0)
+    with _running([program], [BAD]) as (pid, _), open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        for name, (offset, size) in image.structs["state"].fields.items():
+            memory.seek(state + offset)
+            kept = memory.read(size)
+            memory.seek(state + offset)
+            memory.write(b"\xee" * size)
+            status = call(["status", str(pid)])
+            assert status == (2 if name in ("magic", "abi_version", "status") else 0), name
+            memory.seek(state + offset)
+            memory.write(kept)
+        assert _only(pid).recoveries == 1
