@@ -50,10 +50,18 @@ void signals_reclaim(void) {
             install(signal, &module_runtime()->actions[signal]);
 }
 
+/* Ours, or that of another hardened module's runtime: it lends to ours what is not its own.  Taking that one over too
+ * would have the two lend to each other for ever. */
+static bool is_of_a_runtime(const struct os_sigaction *action) {
+    if (action->handler <= OS_SIG_IGN || !(action->flags & OS_SA_RESTORER) || action->restorer % 16)
+        return false;
+    return ((const uint64_t *)action->restorer)[1] == ((const uint64_t *)&signal_return)[1]; /* on one page */
+}
+
 void signals_check(void) {
     struct os_sigaction now;
     for (int signal = 1; signal < 32; signal++) {
-        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || now.handler == (uint64_t)&on_signal)
+        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || is_of_a_runtime(&now))
             continue;
         install(signal, &module_runtime()->actions[signal]);
         degrade(module_state(), NULL, REASON_LOST_HANDLER);

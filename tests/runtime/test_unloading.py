@@ -40,3 +40,18 @@ def test_plugin_leaves_nothing_behind(tool: Tool, tmp_path: Path, finaliser: str
     # while another thread lives that has used it, what that thread's signal stack lies in stays
     assert done.stdout.startswith(f"rescued {ROUNDS} own {ROUNDS} more mappings ".encode()), done
     assert done.returncode == 0 and int(done.stdout.split()[-1]) <= (4 if mode == "thread" else 0)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler for dlopen()")
+def test_two_hardened_plugins(tool: Tool, tmp_path: Path) -> None:
+    """The first one owns the thread; what neither survives is the program's, and nobody waits for the other."""
+    program = tmp_path / "two"
+    subprocess.run(["gcc", "-O2", "-w", PLUGINS / "two.c", "-o", program, "-ldl"], check=True)
+    _, plugin = _build(tmp_path)
+    hardened = [tmp_path / "first.so", tmp_path / "second.so"]
+    for path in hardened:
+        tool.patch(plugin, path, "--region", "work", "--return", "-1")
+    done = execute([program, *hardened])
+    round_of = ["plugin: -1", "plugin: handler", "program: handler"]
+    assert done.stdout.decode().splitlines() == [*round_of, *round_of, "closed: handler", "closed: handler"], done
+    assert done.returncode == 0

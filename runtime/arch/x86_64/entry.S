@@ -420,11 +420,15 @@ rescue_entry:
     movq xmm0, CTX(rescue_double)
     jmp .Lresume
 
-/* The end of a signal handler, as the C library's restorer. */
+/* The end of a signal handler, as the C library's restorer.  By the word behind it, which no other restorer has there,
+ * runtimes of several hardened modules know each other's handlers (fault/signals.c). */
+    .balign 16
     .globl signal_return
 signal_return:
     mov eax, NR_rt_sigreturn
     syscall
+    nop
+    nop dword ptr [rax + rax + 0x77725453]
 
 /* size_t safe_copy(void *to, const void *from, size_t size): copies forward until the first byte that cannot be read or
  * written; returns the bytes copied.  The fault handler knows [safe_copy_begin, safe_copy_end) and goes on at
