@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from stemrw.elf import Elf
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file; raises UsageError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
-
-
 @contextmanager
 def about(path: Path) -> Iterator[None]:
     """Names `path` in errors of stages that know only its bytes."""

@@ -16,6 +16,11 @@ from stemrw.text import printable
 if TYPE_CHECKING:
     from stemrw.documents.fault_report import FaultReport
 
+EPILOG = (
+    "Examples: stemrw run -o report.json -- yasm bad.asm, or, for a program that hangs, "
+    "stemrw run --timeout 10 -- prog. Exit status: the command's own; 128 + n if signal n killed it; 127 or 126 if it "
+    "could not be started; 2 an error, nothing was run."
+)
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
 """For the registration of `run`: options end where the command begins."""
 
@@ -38,7 +43,7 @@ def run(
 ) -> None:
     """Run a command; if it or a child dies of a fault, write a fault report.
 
-    The exit status is the command's own: 128 + n if signal n killed it, 127 or 126 if it could not be started.
+    The command keeps its standard streams and its environment. Where nothing dies, no report is written.
     """
     from stemrw.sense import Sensor
 

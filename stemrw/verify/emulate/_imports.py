@@ -50,11 +50,6 @@ class Imports:
         self.address = {name: CODE + _STUB_BYTES * i for i, name in enumerate(self.names)}
         self.code = b"".join(_stub(name, i, tls_size).ljust(_STUB_BYTES, b"\xcc") for i, name in enumerate(self.names))
 
-    def name_at(self, address: int) -> str | None:
-        """Which stub holds an address."""
-        index = (address - CODE) // _STUB_BYTES
-        return self.names[index] if 0 <= index < len(self.names) else None
-
 
 def _stub(name: str, index: int, tls_size: int) -> bytes:
     if name == TLS_DESCRIPTOR:
