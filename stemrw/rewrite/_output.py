@@ -47,7 +47,7 @@ def _write_beside(path: Path, content: bytes | Edited) -> Path:
         if place.exists() and not place.is_file():
             what = "a directory" if place.is_dir() else "no regular file"
             raise UsageError(f"cannot be written: it is {what}", file=path, hint="name a file")
-        descriptor, name = tempfile.mkstemp(prefix=f".{place.name[:200]}.", dir=place.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".stemrw-", dir=place.parent)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: a NUL
         raise _unwritten(path, error) from None
     try:
@@ -66,7 +66,7 @@ def _put_in_place(files: Sequence[tuple[Path, Path]]) -> None:
     """Rename each to its place, the last first.  Where one cannot be, the others get back what they had."""
     with contextlib.ExitStack() as undo:
         for temporary, path in reversed(files):
-            place, before = path.resolve(), temporary.with_name(temporary.name[:200] + ".before")
+            place, before = path.resolve(), temporary.with_name(temporary.name + ".before")
             with contextlib.suppress(OSError):  # there is none, or it cannot be kept
                 before.hardlink_to(place)
             try:
@@ -77,7 +77,7 @@ def _put_in_place(files: Sequence[tuple[Path, Path]]) -> None:
             undo.callback(_put_back, before, place)
         undo.pop_all()
         for temporary, _ in files:
-            temporary.with_name(temporary.name[:200] + ".before").unlink(missing_ok=True)
+            temporary.with_name(temporary.name + ".before").unlink(missing_ok=True)
 
 
 def _put_back(before: Path, place: Path) -> None:
@@ -97,7 +97,7 @@ def _write(file: BinaryIO, content: bytes | Edited) -> None:
     """Write it with holes where it has blocks of zeros: large sparse files stay sparse."""
     for piece in content.pieces() if isinstance(content, Edited) else [content]:
         for at in range(0, len(piece), _BLOCK):
-            block = piece[at : at + _BLOCK]
+            block = bytes(piece[at : at + _BLOCK])  # views are compared byte by byte, fifty times slower
             if block == _ZEROS:
                 file.seek(_BLOCK, os.SEEK_CUR)
             else:

@@ -151,6 +151,14 @@ def test_nothing_is_written_if_one_file_cannot_be(tmp_path: Path, second: str) -
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_longest_name(tmp_path: Path) -> None:
+    """What is written beside it for a while has a name of its own: 255 bytes are all that a name can have."""
+    out = tmp_path / ("ü" * 127)
+    for content in (b"old", b"new"):
+        write_output([(out, content)])
+        assert out.read_bytes() == content and list(tmp_path.iterdir()) == [out]
+
+
 def test_missing_original_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         write_output([(tmp_path / "out", b"new")], like=tmp_path / "gone")
