@@ -67,13 +67,12 @@ def _check_output(output: Path) -> None:
 
 def _write(report: FaultReport, output: Path) -> None:
     """Whole or not at all."""
-    target = output.resolve()  # a link stays a link
     text = report.to_json()
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text)  # a pipe or device cannot be replaced
+        if output.exists() and not output.is_file():
+            output.write_text(text)  # a pipe or device cannot be replaced; nor has what /dev/stdout leads to a name
         else:
-            _replace(target, text)
+            _replace(output.resolve(), text)  # a link stays a link
     except OSError as error:  # the command is no less alive for that
         _say(f"{printable(str(output))}: the report could not be written: {error.strerror}")
         return

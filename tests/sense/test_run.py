@@ -392,6 +392,12 @@ def current_umask() -> int:
     return mask
 
 
+def test_report_goes_into_a_pipe(crasher: Program) -> None:
+    done = subprocess.run(argv("-o", "/dev/stdout", "--", crasher.path, "divide"), capture_output=True, check=False)
+    assert done.returncode == 128 + signal.SIGFPE
+    assert FaultReport.model_validate_json(done.stdout).fault_class == "divide"
+
+
 def test_output_that_cannot_be_written_is_found_out_before_the_command_runs(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     done = subprocess.run(argv("-o", tmp_path / "no" / "r.json", "--", "touch", ran), capture_output=True)
