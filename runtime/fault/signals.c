@@ -50,24 +50,6 @@ void signals_reclaim(void) {
             install(signal, &module_runtime()->actions[signal]);
 }
 
-/* Ours, or that of another hardened module's runtime: it lends to ours what is not its own.  Taking that one over too
- * would have the two lend to each other for ever. */
-static bool is_of_a_runtime(const struct os_sigaction *action) {
-    if (action->handler <= OS_SIG_IGN || !(action->flags & OS_SA_RESTORER) || action->restorer % 16)
-        return false;
-    return ((const uint64_t *)action->restorer)[1] == ((const uint64_t *)&signal_return)[1]; /* on one page */
-}
-
-void signals_check(void) {
-    struct os_sigaction now;
-    for (int signal = 1; signal < 32; signal++) {
-        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || is_of_a_runtime(&now))
-            continue;
-        install(signal, &module_runtime()->actions[signal]);
-        degrade(module_state(), NULL, REASON_LOST_HANDLER);
-    }
-}
-
 void signals_wish(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
     struct os_sigaction *action = &module_runtime()->actions[signal];
     if (old)
@@ -87,11 +69,48 @@ static void install_wish(int signal) {
     os_sigaction(signal, &wish, NULL);
 }
 
+/* Ours, or that of another hardened module's runtime: it lends to ours what is not its own. */
+static bool is_of_a_runtime(const struct os_sigaction *action) {
+    if (action->handler <= OS_SIG_IGN || !(action->flags & OS_SA_RESTORER) || action->restorer % 32)
+        return false; /* aligned, it lies on one page, which is there */
+    return ((const uint64_t *)action->restorer)[1] == ((const uint64_t *)&signal_return)[1];
+}
+
+/* What that runtime lends to; NULL where it is of another version. */
+static struct os_sigaction *wish_behind(const struct os_sigaction *action, int signal) {
+    const uintptr_t end = action->restorer + 23;
+    const struct payload_header *header = (const struct payload_header *)(end + (intptr_t)((const int32_t *)end)[-1]);
+    if (header->abi_version != payload_header.abi_version || header->image_size != payload_header.image_size)
+        return NULL;
+    const struct state *state =
+        (const struct state *)((uintptr_t)header + header->state_address - header->header_address);
+    return state->runtime ? &((struct runtime *)state->runtime)->actions[signal] : NULL;
+}
+
+/* Ours may be behind those of other modules, which then lend to what ours would have. */
 void signals_restore(void) {
-    struct os_sigaction now;
-    for (int signal = 1; signal < 32; signal++)
-        if (HANDLED_SIGNALS >> signal & 1 && !os_sigaction(signal, NULL, &now) && now.handler == (uint64_t)&on_signal)
+    enum { MODULES = 16 };
+    for (int signal = 1; signal < 32; signal++) {
+        struct os_sigaction now, *behind = &now;
+        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now))
+            continue;
+        if (now.handler == (uint64_t)&on_signal)
             install_wish(signal);
+        for (int i = 0; i < MODULES && behind && is_of_a_runtime(behind); i++)
+            if ((behind = wish_behind(behind, signal)) && behind->handler == (uint64_t)&on_signal)
+                *behind = module_runtime()->actions[signal];
+    }
+}
+
+/* Another runtime's is left where it is: taken over too, the two would lend to each other for ever. */
+void signals_check(void) {
+    struct os_sigaction now;
+    for (int signal = 1; signal < 32; signal++) {
+        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || is_of_a_runtime(&now))
+            continue;
+        install(signal, &module_runtime()->actions[signal]);
+        degrade(module_state(), NULL, REASON_LOST_HANDLER);
+    }
 }
 
 /* True: the signal is pending again. */

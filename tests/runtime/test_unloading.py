@@ -43,7 +43,8 @@ def test_plugin_leaves_nothing_behind(tool: Tool, tmp_path: Path, finaliser: str
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler for dlopen()")
-def test_two_hardened_plugins(tool: Tool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["used", "unused"])
+def test_two_hardened_plugins(tool: Tool, tmp_path: Path, mode: str) -> None:
     """The first one owns the thread; what neither survives is the program's, and nobody waits for the other."""
     program = tmp_path / "two"
     subprocess.run(["gcc", "-O2", "-w", PLUGINS / "two.c", "-o", program, "-ldl"], check=True)
@@ -51,7 +52,7 @@ def test_two_hardened_plugins(tool: Tool, tmp_path: Path) -> None:
     hardened = [tmp_path / "first.so", tmp_path / "second.so"]
     for path in hardened:
         tool.patch(plugin, path, "--region", "work", "--return", "-1")
-    done = execute([program, *hardened])
-    round_of = ["plugin: -1", "plugin: handler", "program: handler"]
-    assert done.stdout.decode().splitlines() == [*round_of, *round_of, "closed: handler", "closed: handler"], done
+    done = execute([program, *hardened, *([mode] if mode == "unused" else [])])
+    called = ["plugin: -1", "plugin: handler", "program: handler"] * (2 if mode == "used" else 0)
+    assert done.stdout.decode().splitlines() == [*called, "closed: handler", "closed: handler"], done
     assert done.returncode == 0

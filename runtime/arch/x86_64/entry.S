@@ -420,15 +420,17 @@ rescue_entry:
     movq xmm0, CTX(rescue_double)
     jmp .Lresume
 
-/* The end of a signal handler, as the C library's restorer.  By the word behind it, which no other restorer has there,
- * runtimes of several hardened modules know each other's handlers (fault/signals.c). */
-    .balign 16
+/* The end of a signal handler, as the C library's restorer.  By the word at +8, which no other restorer has there,
+ * runtimes of several hardened modules know each other's handlers, and by the displacement that ends at +23 each finds
+ * the other's header (fault/signals.c). */
+    .balign 32
     .globl signal_return
 signal_return:
     mov eax, NR_rt_sigreturn
     syscall
     nop
     nop dword ptr [rax + rax + 0x77725453]
+    nop dword ptr [rip + payload_header]
 
 /* size_t safe_copy(void *to, const void *from, size_t size): copies forward until the first byte that cannot be read or
  * written; returns the bytes copied.  The fault handler knows [safe_copy_begin, safe_copy_end) and goes on at
