@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemrw.errors import UsageError
-from stemrw.text import unicode
+from stemrw.text import printable, unicode
 
 if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
+    from stemrw.documents.manifest import Manifest
     from stemrw.image import Image
 
 EPILOG = (
@@ -84,6 +85,7 @@ def patch(
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
+        named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
@@ -92,10 +94,15 @@ def patch(
             events_path = known.events
         with about(file):
             done = rewrite(elf, planned, events_path=events_path)
+        if not named and known is None:
+            _check_nothing_is_lost(output, done.manifest)
         text = done.manifest.to_json()
-        lost = write_output([(output, done.content), (manifest_path(output), text.encode())], like=file)
-    warn(lost, output)
-    show_text(text if as_json else summary(done.manifest, output))
+        unchanged = output == file and done.manifest == known
+        if not unchanged:
+            lost = write_output([(output, done.content), (manifest_path(output), text.encode())], like=file)
+            warn(lost, output)
+    said = f"{output}: unchanged, it was hardened so already\n" if unchanged else summary(done.manifest, output)
+    show_text(text if as_json else said)
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:
@@ -107,6 +114,20 @@ def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None
         raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
     if frame is not None and len(faults) > 1:
         raise UsageError("--frame counts in one report", hint="give exactly one --fault")
+
+
+def _check_nothing_is_lost(output: Path, planned: Manifest) -> None:
+    """The default output may be there, and be hardened otherwise: only who names it means to replace it."""
+    from stemrw.documents.manifest import load_manifest, manifest_path
+
+    if not manifest_path(output).is_file() or not output.is_file():
+        return
+    kept = {region.address for region in planned.regions}
+    lost = [region for region in load_manifest(manifest_path(output)).regions if region.address not in kept]
+    if lost:
+        names = ", ".join(printable(region.symbol or hex(region.address)) for region in lost)
+        hint = "patch it to add a region, or replace it with --output"
+        raise UsageError(f"it is there already, with other regions: {names}", file=output, hint=hint)
 
 
 def _events(path: Path | None) -> str | None:

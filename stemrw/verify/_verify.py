@@ -55,16 +55,13 @@ def verify(
     else:
         progress("checking the structure")
         checks += structure_checks(subject)
-        if subject.original.sha256 != manifest.input.sha256:
-            checks += _left_out(wishes, "the original is not at hand")
-        else:
-            checks += _run(subject, hardened, original, wishes, progress)
-            if wishes.emulate and subject.same_runtime:
-                functions = _emulate(subject, wishes, progress)
-                checks += map(_of_function, functions)
-            elif wishes.emulate:
-                why = f"the file carries another runtime than this stemrw; use stemrw {manifest.tool_version}"
-                checks.append(Check(group="emulate", name="all functions", outcome="skipped", details=(why,)))
+        checks += _run(subject, hardened, original, wishes, progress)
+        if wishes.emulate and subject.same_runtime:
+            functions = _emulate(subject, wishes, progress)
+            checks += map(_of_function, functions)
+        elif wishes.emulate:
+            why = f"the file carries another runtime than this stemrw; use stemrw {manifest.tool_version}"
+            checks.append(Check(group="emulate", name="all functions", outcome="skipped", details=(why,)))
     return Verification(
         tool_version=__version__,
         sha256=digest,
@@ -75,7 +72,7 @@ def verify(
 
 
 def _subject(path: Path, data: bytes, manifest: Manifest, original: Path | None) -> Subject | Check:
-    """Both files as ELF files; the failed check where the hardened one is none any more."""
+    """Both files as ELF files; the failed check where one of them is not what the rest could be compared with."""
     image = load_image()
     try:
         hardened = Elf(data, path)
@@ -84,6 +81,9 @@ def _subject(path: Path, data: bytes, manifest: Manifest, original: Path | None)
         if original is not None and error.file == original:
             raise
         return Check(group="structure", name="sha256", outcome="failed", details=(error.message,))
+    if before.sha256 != manifest.input.sha256:
+        what = f"the original has sha256 {before.sha256}, the manifest says {manifest.input.sha256}"
+        return Check(group="structure", name="sha256", outcome="failed", details=(what,))
     abi = image.constants["ABI_VERSION"]
     if manifest.runtime.abi != abi:
         hint = f"use stemrw {manifest.tool_version}, or harden the original anew"

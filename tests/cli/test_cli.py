@@ -117,6 +117,27 @@ def test_a_further_report_adds_a_region(folder: Path) -> None:
     assert Path("dash").read_bytes() == DASH.read_bytes()
 
 
+def test_patching_again_for_the_same_changes_nothing(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
+    before = Path("one").stat()
+    capsys.readouterr()
+    assert call(["patch", "one", "--region", "main"]) == 0
+    assert capsys.readouterr().out == "one: unchanged, it was hardened so already\n"
+    assert Path("one").stat() == before
+
+
+def test_default_name_does_not_lose_regions(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main"]) == 0
+    assert call(["patch", str(DASH), "--region", "main"]) == 0
+    before = Path("dash.hardened").read_bytes()
+    capsys.readouterr()
+    assert call(["patch", str(DASH), "--region", "0x4d30"]) == 2
+    assert "dash.hardened: it is there already, with other regions: main (patch it to add" in capsys.readouterr().err
+    assert Path("dash.hardened").read_bytes() == before
+    assert call(["patch", str(DASH), "--region", "0x4d30", "-o", "dash.hardened"]) == 0
+    assert regions("dash.hardened") == ["0x4d30"]
+
+
 def test_a_region_can_be_taken_out(capsys: Capture) -> None:
     assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
     before = Path("one").read_bytes()
