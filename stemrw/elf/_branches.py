@@ -29,44 +29,42 @@ def branch_candidates(
     `address` is that of `code[0]`; `code[start:end]` is searched. A search over raw bytes: a site need not be an
     instruction boundary, so the caller decodes around it.
 
-    Within a window of code the upper bytes of the 32-bit displacement of such a branch can take only a few values, and
-    a plain substring search for those finds all candidates. Near the target those bytes are all zeros or ones, as many
-    others are; there the windows are small and three bytes are compared.
+    Along a stretch of 64 KiB all branches to one place have the same upper half of the displacement, and a plain
+    substring search for that finds them. Near the target those bytes are all zeros or ones, as many others are; there
+    the stretches are of 256 bytes, and three bytes are compared.
     """
-    end = len(code) if end is None else end
-    for window in range(start, end, 1 << 16):
-        for upper in _upper_values(address, window, low, high, 16):
-            if upper in (0, -1) and high - low <= 2048:
-                for small in range(window, min(window + (1 << 16), end), 1 << 8):
-                    for value in _upper_values(address, small, low, high, 8):
-                        if value >> 8 == upper:
-                            yield from _in_window(code, address, small, end, value, 8, range(low, high))
-            else:
-                yield from _in_window(code, address, window, end, upper, 16, range(low, high))
+    fields = range(start + 1, (len(code) if end is None else end) - 3)
+    for upper in reversed(_uppers(address, fields, low, high)):
+        if upper in (0, -1) and high - low <= 2048:
+            for value in reversed(range(upper << 8, upper + 1 << 8)):
+                yield from _along(code, address, fields, value, 8, range(low, high))
+        else:
+            yield from _along(code, address, fields, upper, 16, range(low, high))
 
 
-def _upper_values(base: int, window: int, low: int, high: int, shift: int) -> range:
-    """What `displacement >> shift` can be for branches into [low, high) in a window of `1 << shift` bytes."""
-    first = max(low - (base + window + (1 << shift) + 6), -1 << 31) >> shift
-    last = min(high - (base + window + 5), (1 << 31) - 1) >> shift
+def _uppers(address: int, fields: range, low: int, high: int) -> range:
+    """What the upper halves of displacements can be that stand in `fields` and lead into [low, high)."""
+    first = max(low - (address + fields.stop - 1 + 4), -1 << 31) >> 16
+    last = min(high - 1 - (address + fields.start + 4), (1 << 31) - 1) >> 16
     return range(first, last + 1)
 
 
-def _in_window(
-    code: bytes | mmap.mmap, base: int, window: int, limit: int, upper: int, shift: int, targets: range
+def _along(
+    code: bytes | mmap.mmap, address: int, fields: range, value: int, shift: int, targets: range
 ) -> Iterator[tuple[int, int]]:
-    pattern = (upper & (1 << 32 - shift) - 1).to_bytes(4 - shift // 8, "little")
-    skipped = 1 + shift // 8  # opcode and the lower bytes of the displacement
-    end = min(window + (1 << shift), limit)
-    last = min(end + 5, limit)
-    at = code.find(pattern, window + skipped, last)
+    """The branches whose displacement without its lower `shift` bits is `value`, by address."""
+    first = max(targets.start - address - 4 - ((value + 1 << shift) - 1), fields.start)
+    last = min(targets.stop - 1 - address - 4 - (value << shift), fields.stop - 1)
+    skipped = shift // 8
+    pattern = (value & (1 << 32 - shift) - 1).to_bytes(4 - skipped, "little")
+    at = code.find(pattern, first + skipped, last + 4) if first <= last else -1
     while at >= 0:
-        opcode = at - skipped
-        if opcode < end and code[opcode] in _OPCODES:
-            target = base + opcode + 5 + int.from_bytes(code[opcode + 1 : opcode + 5], "little", signed=True)
+        field = at - skipped
+        if code[field - 1] in _OPCODES:
+            target = address + field + 4 + int.from_bytes(code[field : field + 4], "little", signed=True)
             if target in targets:
-                if code[opcode] >= 0xE8:
-                    yield base + opcode, target
-                elif opcode and code[opcode - 1] == 0x0F:
-                    yield base + opcode - 1, target
-        at = code.find(pattern, at + 1, last)
+                if code[field - 1] >= 0xE8:
+                    yield address + field - 1, target
+                elif field >= 2 and code[field - 2] == 0x0F:
+                    yield address + field - 2, target
+        at = code.find(pattern, at + 1, last + 4)

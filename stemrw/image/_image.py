@@ -79,6 +79,7 @@ class Image:
         self._bodies: dict[int, tuple[Instruction, ...]] = {}
         self._returns: dict[int, bool] = {}
         self._parents: dict[int, Owner] = {}
+        self._candidates: dict[int, list[tuple[int, int]]] = {}
 
     @classmethod
     def open(cls, path: Path | str, *, debug_root: Path = DEBUG_ROOT) -> Image:
@@ -244,12 +245,12 @@ class Image:
         """Cheap signs that a part is a function of its own: a name, its address in a table, a call of its entry."""
         if self._pointers.holds(part.entry) or (part.symbol is not None and ".cold" not in part.symbol):
             return True
-        return any(site.is_call for site, _, _ in self._references(part.entry, part.entry + 1))
+        return any(site.is_call and target == part.entry for site, target, _ in self._references(part))
 
     def _entries(self, part: Function) -> tuple[list[tuple[Instruction, int, Function]], bool]:
         """Jumps into a part, as (site, target, function of the site); and whether its entry is called."""
         inside, called = [], False
-        for site, target, function in self._references(part.entry, part.end):
+        for site, target, function in self._references(part):
             if function.entry == part.entry:
                 called |= site.is_call and target == part.entry
             elif site.is_call:
@@ -258,9 +259,12 @@ class Image:
                 inside.append((site, target, function))
         return inside, called
 
-    def _references(self, low: int, high: int) -> Iterator[tuple[Instruction, int, Function]]:
-        """Direct branches into [low, high): the instruction, its target and the function that holds it."""
-        for site, target in branches_into(self.elf, low, high):
+    def _references(self, part: Function) -> Iterator[tuple[Instruction, int, Function]]:
+        """Direct branches into a part by address: the instruction, its target and the function that holds it."""
+        candidates = self._candidates.get(part.entry)
+        if candidates is None:  # the whole text is searched: once for each function that is asked about
+            candidates = self._candidates[part.entry] = sorted(branches_into(self.elf, part.entry, part.end))
+        for site, target in candidates:
             function = self.function_at(site)
             if function is None:
                 continue
@@ -303,10 +307,14 @@ class Image:
         i = bisect_right(body, address - 1, key=lambda x: x.address) - 1
         return body[i] if i >= 0 and body[i].end == address else None
 
-    def callers(self, function: Function) -> list[tuple[Instruction, Function]]:
-        """Direct calls and tail calls of a function's entry, with the function each stands in; by address."""
-        found = self._references(function.entry, function.entry + 1)
-        return [(site, f) for site, _, f in found if f.entry != function.entry or site.is_call]
+    def callers(self, function: Function) -> Iterator[tuple[Instruction, Function]]:
+        """Direct calls and tail calls of a function's entry, with the function each stands in; by address.
+
+        Some have tens of thousands: each is decoded when it is asked for.
+        """
+        for site, target, caller in self._references(function):
+            if target == function.entry and (caller.entry != function.entry or site.is_call):
+                yield site, caller
 
     def successors(self, address: int, count: int) -> list[Instruction]:
         """Up to `count` instructions from an address on, as they stand in the file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from stemrw.documents.plan import ReturnKind
 from stemrw.image import Function, Image, Instruction, ResultType
@@ -165,7 +166,7 @@ def _inside_callee(image: Image, sighting: Sighting) -> Sighting:
 
 def _other_uses(image: Image, function: Function) -> list[Sighting]:
     found: list[Sighting] = []
-    for call, caller in image.callers(function)[:_MAXIMUM_CALLERS]:
+    for call, caller in islice(image.callers(function), _MAXIMUM_CALLERS):
         if call.is_call:
             found += follow(_reader(image, caller), call.end, "rax")
     known = [s for s in found if s.use is not Use.LOST]

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def elf(data: bytes) -> None:
     for function in functions.values():
         assert function.size >= 0 and function.entry >= 0
         image.may_return(function)
-        for site, _ in image.callers(function)[:_ASKED]:
+        for site, _ in islice(image.callers(function), _ASKED):
             image.called_name(site)
     try:
         _harden(file, list(functions.values()))
