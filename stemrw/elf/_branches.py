@@ -15,10 +15,11 @@ def branches_into(elf: Elf, low: int, high: int) -> Iterator[tuple[int, int]]:
 
     As `branch_candidates`, which says what "looks like" means.
     """
-    for segment in elf.code_segments:
-        end = segment.offset + segment.file_size
-        base = segment.address - segment.offset
-        yield from branch_candidates(elf.data, base, low, high, start=segment.offset, end=end)
+    for text in elf.texts:
+        start = elf.offset_of(text.start)
+        if start is not None:
+            end = start + len(text)
+            yield from branch_candidates(elf.data, text.start - start, low, high, start=start, end=end)
 
 
 def branch_candidates(

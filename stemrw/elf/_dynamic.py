@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from stemrw.elf._file import Elf
@@ -56,10 +57,9 @@ class RelativePointers:
 
     def __init__(self, elf: Elf) -> None:
         self._elf = elf
-        self._table = (
-            elf.read(elf.dynamic_value(DT_RELA), elf.dynamic_value(DT_RELASZ)) if DT_RELA in elf.dynamic else b""
-        )
-        self._indirect = {r.place: r.addend for r in relocations(elf, R_X86_64_IRELATIVE)}
+        self._table, of_stubs = (elf.read(elf.dynamic_value(table), elf.dynamic_value(size)) for table, size in _TABLES)
+        found = chain(_entries_with(self._table, R_X86_64_IRELATIVE, 8), _entries_with(of_stubs, R_X86_64_IRELATIVE, 8))
+        self._indirect = {place: addend for place, _, addend in found}
 
     @cached_property
     def _packed(self) -> array[int]:

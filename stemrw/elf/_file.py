@@ -31,6 +31,7 @@ from stemrw.elf.constants import (
     PT_INTERP,
     PT_LOAD,
     PT_NOTE,
+    SHF_EXECINSTR,
     SHN_XINDEX,
     SHT_NOBITS,
     SHT_NOTE,
@@ -124,6 +125,18 @@ class Elf:
     def code_segments(self) -> list[Segment]:
         """The segments that hold code, by address."""
         return [load for load in self.loads if load.executable]
+
+    @cached_property
+    def texts(self) -> list[range]:
+        """The addresses of machine code that the file holds, by address.
+
+        That is what its executable sections cover. Where it has none they are the executable segments as a whole: older
+        linkers put the read-only data, which can be most of them, into these too.
+        """
+        segments = [range(load.address, load.address + load.file_size) for load in self.code_segments]
+        sections = [range(s.address, s.address + s.size) for s in self.sections if s.flags & SHF_EXECINSTR and s.size]
+        held = [s for s in sections if any(s.start in each and s.stop - 1 in each for each in segments)]
+        return sorted(held, key=lambda each: each.start) if held and len(held) == len(sections) else segments
 
     @cached_property
     def names_index(self) -> int:

@@ -1,9 +1,9 @@
 """Read-only view of one ELF file: its functions, their code, their callers and what they return."""
 
-from stemrw.image._cfi import UnwindTable
+from stemrw.image._cfi import unwind_table
 from stemrw.image._code import Instruction
 from stemrw.image._dwarf import ResultType
 from stemrw.image._image import NEVER_RETURN, Function, Image, Owner
 from stemrw.image._symbols import debug_file
 
-__all__ = ["NEVER_RETURN", "Function", "Image", "Instruction", "Owner", "ResultType", "UnwindTable", "debug_file"]
+__all__ = ["NEVER_RETURN", "Function", "Image", "Instruction", "Owner", "ResultType", "debug_file", "unwind_table"]

@@ -33,6 +33,12 @@ class Fde:
     starts_as_function: bool
 
 
+@lru_cache(maxsize=1)
+def unwind_table(elf: Elf) -> UnwindTable:
+    """The table of a file, made once for all who look at the same one."""
+    return UnwindTable(elf)
+
+
 class UnwindTable:
     """All FDEs of a file, found by address. Empty where there is no `.eh_frame`."""
 

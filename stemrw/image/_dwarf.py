@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from elftools.common.exceptions import DWARFError, ELFError
-from elftools.elf.elffile import ELFFile
-
 ResultKind = Literal["void", "bool", "signed", "unsigned", "pointer", "float", "double", "aggregate", "other"]
 
 _BOOL, _FLOAT, _SIGNED, _SIGNED_CHAR = 0x02, 0x04, 0x05, 0x06
@@ -36,6 +33,9 @@ class ResultType:
 
 def result_type(path: str, entry: int) -> ResultType | None:
     """Declared result type of the function at `entry`; None where the file has no DWARF for it."""
+    from elftools.common.exceptions import DWARFError, ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         with open(path, "rb") as stream:
             elf = ELFFile(stream)
@@ -47,7 +47,7 @@ def result_type(path: str, entry: int) -> ResultType | None:
         return None  # broken or split debug information is no reason not to patch: other evidence is used
 
 
-def _readable(elf: ELFFile) -> bool:
+def _readable(elf: Any) -> bool:
     """Whether there is debug information of a size that can be read.
 
     Compressed sections are unpacked to what their headers say and no further; those of the old form (`.zdebug_info`,
@@ -55,7 +55,8 @@ def _readable(elf: ELFFile) -> bool:
     """
     if not elf.has_dwarf_info() or elf.num_sections() > _SECTIONS or elf.has_section(".zdebug_info"):
         return False
-    return sum(part.data_size for part in elf.iter_sections() if part.name.startswith(".debug_")) <= _READ
+    sizes = (part.data_size for part in elf.iter_sections() if part.name.startswith(".debug_"))
+    return bool(sum(sizes) <= _READ)
 
 
 def _subprogram(dwarf: Any, entry: int) -> Any:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from stemrw.elf import Elf, RelativePointers, branches_into
-from stemrw.image._cfi import UnwindTable
+from stemrw.image._cfi import UnwindTable, unwind_table
 from stemrw.image._code import Instruction, decode
 from stemrw.image._dwarf import ResultType, result_type
 from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, debug_file, imports
@@ -110,7 +110,7 @@ class Image:
 
     @cached_property
     def _unwind(self) -> UnwindTable:
-        return UnwindTable(self.elf)
+        return unwind_table(self.elf)
 
     @cached_property
     def _symbols(self) -> FunctionSymbols:

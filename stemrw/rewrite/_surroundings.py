@@ -21,7 +21,7 @@ from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind
 
 from stemrw.elf import SYMBOL_SIZE, Elf, branches_into
 from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC
-from stemrw.image import UnwindTable
+from stemrw.image import unwind_table
 
 NEVER_CONTINUE = frozenset((
     FlowControl.RETURN, FlowControl.UNCONDITIONAL_BRANCH, FlowControl.INDIRECT_BRANCH, FlowControl.EXCEPTION,
@@ -53,7 +53,7 @@ class Surroundings:
 
     def __init__(self, elf: Elf, entries: Iterable[int] = ()) -> None:
         self._elf = elf
-        self._unwind = UnwindTable(elf)
+        self._unwind = unwind_table(elf)
         self._entries = tuple(entries)
         self._asked = 0
 
@@ -185,8 +185,8 @@ class Surroundings:
         found = []
         starts, displacement = set(self._starts), _DISPLACEMENT.unpack_from
         first, last = self._elf.code_segments[0].address, self._elf.code_segments[-1].end
-        for segment in self._elf.code_segments:
-            address, code = segment.address, self._elf.read(segment.address, segment.file_size)
+        for text in self._elf.texts:
+            address, code = text.start, self._elf.read(text.start, len(text))
             for match in _NEAR_BRANCH.finditer(code, 0, len(code) - 4):
                 at = match.end()
                 target = address + at + 4 + displacement(code, at)[0]
