@@ -23,7 +23,7 @@ def summary(manifest: Manifest, output: Path) -> str:
         lines.append(Text.assemble("    a rescue returns ", (returned_value(region), "green"), _because(region)))
     if manifest.unobserved:
         names = ", ".join(map(printable, manifest.unobserved))
-        lines.append(Text(f"  not observed, because not called through a stub: {names}"))
+        lines.append(Text(f"  not seen by the runtime: {names}"))
     lines.append(Text(f"manifest: {printable(str(manifest_path(output)))}"))
     return _as_text(lines)
 

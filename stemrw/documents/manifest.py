@@ -98,7 +98,8 @@ class Manifest(Document):
     regions: tuple[PlannedRegion, ...]
     patches: tuple[Patch, ...]
     unobserved: tuple[str, ...] = ()
-    """Imports that change signal handling but are called in a way that the runtime does not see."""
+    """What the runtime does not see: imports that change signal handling but are called in another way than through a
+    stub; a library's DT_INIT or DT_FINI in which no jump fits."""
     events: str | None = None
     """The file to which recoveries are appended as the user named it, if none is named at run time."""
     changes: tuple[Change, ...]

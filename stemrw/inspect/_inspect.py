@@ -95,8 +95,12 @@ def _refused(view: Image, patchable: Sequence[Function], runtime: RuntimeImage) 
         except BinaryError as error:
             refusal = error
             continue
-        if unobserved:
-            yield obstacle("calls-unobserved", ", ".join(unobserved))
+        for code, names in (
+            ("calls-unobserved", [name for name in unobserved if not name.startswith("DT_")]),
+            ("no-room-at-ends", [name for name in unobserved if name.startswith("DT_")]),
+        ):
+            if names:
+                yield obstacle(code, ", ".join(names))
         return
     if refusal is not None:
         where = f", at {refusal.address:#x}" if refusal.address is not None else ""

@@ -35,6 +35,11 @@ _TABLE: dict[str, tuple[Severity, str, str]] = {
         "{}: called through a pointer, which the runtime does not see",
         "a handler that is installed that way may replace the runtime's; faults are then not survived",
     ),
+    "no-room-at-ends": (
+        "degrades",
+        "{}: no jump to the runtime fits in there",
+        "without DT_FINI do not unload the hardened library; without DT_INIT the runtime begins with the first region",
+    ),
     "signals-unobserved": (
         "degrades",
         "it is static and has no symbols: its own calls of sigaction and sigprocmask cannot be found",

@@ -115,7 +115,11 @@ def _check_suitable(elf: Elf, identity: FileIdentity, plan: Plan, image: Runtime
 
 
 def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
-    """Every entry to patch by ascending address, and the names of imports that stay unobserved."""
+    """Every entry to patch by ascending address, and the names of what stays unobserved.
+
+    A library's first initialiser and last finaliser are left out where no jump fits in: the first region entry makes up
+    for the one; without the other the library must not be unloaded.
+    """
     wanted: dict[int, tuple[str, Target, PlannedRegion | None]] = {
         region.address: ("region", Target(region.address, region.size, region.symbol), region)
         for region in plan.regions
@@ -126,7 +130,15 @@ def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
             wanted.setdefault(place.address, (kind, place, None))
     for target in observed:
         wanted.setdefault(target.address, ("observe", target, None))
-    entries = find_entries(elf, [target for _, target, _ in wanted.values()])
+    while True:
+        try:
+            entries = find_entries(elf, [target for _, target, _ in wanted.values()])
+            break
+        except BinaryError as error:
+            unfit = wanted.pop(error.address or 0, None)
+            if elf.is_program or unfit is None or unfit[0] not in ("start", "stop"):
+                raise
+            unobserved.append(unfit[1].name or unfit[0])
     sites = [
         _Site(kind, target.name, entry, region)
         for (kind, target, region), entry in zip(wanted.values(), entries, strict=True)

@@ -212,6 +212,13 @@ GS_BASE = 'int main(void) { __asm__ volatile("wrgsbase %rax"); return 0; }'
 GS_CALL = 'int main(void) { int r; __asm__ volatile("syscall" : "=a"(r) : "a"(158), "D"(0x1001)); return r; }'
 NO_GS = "void *malloc(unsigned long); void *volatile p; int main(void) { p = malloc(0x1001); return 0; }"
 START = "int volatile x; void _start(void) { for (;;) x += 3; }"
+SHORT_ENDS = (
+    '__asm__(".section .init,\\"ax\\"; .globl _init; _init: ret");'
+    '__asm__(".section .fini,\\"ax\\"; .globl _fini; _fini: ret; .text");' + MAIN
+)
+    MAIN
+    + ' __asm__(".section .init,\\"ax\\"; .globl _init; _init: ret; .section .fini,\\"ax\\"; .globl _fini; _fini: ret; .text");'
+)
 ALONE = ("-nostdlib", "-static")
 SECTION = MAIN + ' __asm__(".section %s,\\"a\\"; .ascii \\"%s\\"; .text");'
 TEXT_RELOCATION = MAIN + ' __asm__(".globl f; f: ret; .quad main");'
@@ -238,6 +245,7 @@ OBSTACLES: list[tuple[str, str, Callable[[], Path], FileFacts]] = [
     (code, severity, make, facts)
     for code, severity, make, facts in (
         ("calls-unobserved", "degrades", lambda: build(POINTER, "-w"), FileFacts()),
+        ("no-room-at-ends", "degrades", lambda: build(SHORT_ENDS, "-shared", "-nostartfiles"), FileFacts()),
         ("signals-unobserved", "degrades", lambda: build(MAIN, "-static", "-s"), FileFacts()),
         ("signed", "degrades", lambda: DASH, FileFacts(attributes=("security.ima",))),
         ("verity", "degrades", lambda: DASH, FileFacts(verity=True)),

@@ -128,6 +128,22 @@ def test_go_program_as_shipped(null_image: RuntimeImage) -> None:
         rewrite(data, plan_for(data, [(Elf(data).entry, 16)]), image=null_image)
 
 
+def test_library_whose_ends_have_no_room(tmp_path: Path, null_image: RuntimeImage) -> None:
+    source, out = tmp_path / "ends.s", tmp_path / "ends.so"
+    source.write_text(
+        ".text\n.globl work\n.type work,@function\nwork: mov $1, %eax\nret\n.size work, .-work\n"
+        '.section .init,"ax"\n.globl _init\n_init: ret\n.section .fini,"ax"\n.globl _fini\n_fini: ret\n'
+        '.section .data\n.quad 1\n.section .note.GNU-stack,"",@progbits\n'
+    )
+    subprocess.run(["gcc", "-shared", "-nostartfiles", "-Wl,--build-id", "-o", out, source], check=True)
+    elf = Elf.open(out)
+    listing = subprocess.run(["nm", out], check=True, capture_output=True, text=True).stdout
+    work = next(int(line.split()[0], 16) for line in listing.splitlines() if line.endswith(" work"))
+    manifest = rewrite(elf, plan_for(bytes(elf.data), [(work, 6)]), image=null_image).manifest
+    assert manifest.unobserved == ("DT_INIT", "DT_FINI")
+    assert [patch.kind for patch in manifest.patches] == ["region"]
+
+
 def test_two_functions_too_close_together(tmp_path: Path, null_image: RuntimeImage) -> None:
     data, functions = assemble(tmp_path, "ret\nnop\nnop\n.globl near\nnear: nop\nnop\nmov $1, %eax\nret")
     address = functions["target"][0]
