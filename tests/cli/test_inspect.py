@@ -216,9 +216,6 @@ SHORT_ENDS = (
     '__asm__(".section .init,\\"ax\\"; .globl _init; _init: ret");'
     '__asm__(".section .fini,\\"ax\\"; .globl _fini; _fini: ret; .text");' + MAIN
 )
-    MAIN
-    + ' __asm__(".section .init,\\"ax\\"; .globl _init; _init: ret; .section .fini,\\"ax\\"; .globl _fini; _fini: ret; .text");'
-)
 ALONE = ("-nostdlib", "-static")
 SECTION = MAIN + ' __asm__(".section %s,\\"a\\"; .ascii \\"%s\\"; .text");'
 TEXT_RELOCATION = MAIN + ' __asm__(".globl f; f: ret; .quad main");'
