@@ -155,10 +155,10 @@ struct context *context_current(const struct state *state);
 
 /* The module is about to be unloaded; under the lock. */
 bool contexts_active(const struct state *state); /* is any other thread in a region? */
-/* The calling thread's goes back: signal stack, gs base.  Natively, as a finaliser runs, it is in no region: one that it
- * seems to be in was left by a longjmp of a signal handler. */
+/* The calling thread's goes back: signal stack, gs base.  Natively, as a finaliser runs, it is in no region: one that
+ * it seems to be in was left by a longjmp of a signal handler. */
 void context_leave(struct state *state);
-bool contexts_destroy(struct state *state);      /* false: other threads that live have one, all stay */
+bool contexts_destroy(struct state *state); /* false: other threads that live have one, all stay */
 
 void degrade(struct state *state, const struct patch *patch, enum reason reason);
 

@@ -182,8 +182,8 @@ static void log_store(struct context *context) {
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
 
-/* Where a string of *size bytes that is written downwards, and ends at `end`, begins; what lies below memory that is not
- * mapped is not counted, for nothing gets there. */
+/* Where a string of *size bytes that is written downwards, and ends at `end`, begins; what lies below memory that is
+ * not mapped is not counted, for nothing gets there. */
 static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     uint8_t byte;
     uintptr_t page = (end - 1) & -OS_PAGE;

@@ -17,7 +17,7 @@ from stemrw.documents.manifest import Manifest, load_manifest
 from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.elf import Elf, RelativePointers, dynamic_symbols, relocations
 from stemrw.errors import BinaryError, DocumentError, StemrwError
-from stemrw.image import Function, Image, UnwindTable
+from stemrw.image import Function, Image, unwind_table
 from stemrw.rewrite import Target, revert, rewrite, survey
 
 MAX_BYTES = {"elf": 1 << 14, "documents": 1 << 13}
@@ -34,7 +34,7 @@ def elf(data: bytes) -> None:
         return
     _tables(file)
     image = Image(file)
-    starts = UnwindTable(file).starts
+    starts = unwind_table(file).starts
     functions = {}
     for place in dict.fromkeys((file.entry, *starts[:_ASKED], *starts[-1:])):
         owner = image.owner(place)
