@@ -37,3 +37,7 @@ class Document(BaseModel):
     """Base of every document and of its parts: immutable, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    def to_json(self) -> str:
+        """The document as text: same document, same bytes."""
+        return self.model_dump_json(indent=1, by_alias=True) + "\n"

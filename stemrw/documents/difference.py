@@ -127,7 +127,3 @@ class Difference(Document):
     @property
     def accounted(self) -> bool:
         return self.verdict != "unaccounted"
-
-    def to_json(self) -> str:
-        """The document as text."""
-        return self.model_dump_json(indent=1, by_alias=True) + "\n"

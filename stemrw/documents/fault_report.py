@@ -157,10 +157,6 @@ class FaultReport(Document):
         """What the report knows of the module at `path`, or None."""
         return next((module for module in (*self.modules, self.program) if module.path == path), None)
 
-    def to_json(self) -> str:
-        """The document as text: same report, same bytes."""
-        return self.model_dump_json(indent=1) + "\n"
-
 
 class _HandWritten(Document):
     """The short form of a report."""

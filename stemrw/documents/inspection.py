@@ -117,7 +117,3 @@ class Inspection(Document):
     """By severity, the worst first."""
     listing: tuple[InspectedFunction, ...] | None = None
     """All functions by address, where they were asked for."""
-
-    def to_json(self) -> str:
-        """The document as text."""
-        return self.model_dump_json(indent=1, by_alias=True) + "\n"

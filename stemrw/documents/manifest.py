@@ -105,10 +105,6 @@ class Manifest(Document):
     changes: tuple[Change, ...]
     """By ascending offset, disjoint.  What lies behind the original's last byte was appended."""
 
-    def to_json(self) -> str:
-        """The document as text: same manifest, same bytes."""
-        return self.model_dump_json(indent=1, by_alias=True) + "\n"
-
 
 def manifest_path(hardened: Path) -> Path:
     """Where the manifest of a hardened file is looked for and written."""

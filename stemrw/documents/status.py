@@ -85,7 +85,3 @@ class Status(Document):
     pid: int
     command: str
     modules: tuple[ModuleStatus, ...] = Field(min_length=1)
-
-    def to_json(self) -> str:
-        """The document as text."""
-        return self.model_dump_json(indent=1, by_alias=True) + "\n"

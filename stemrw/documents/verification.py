@@ -55,7 +55,3 @@ class Verification(Document):
     passed: bool
     checks: tuple[Check, ...]
     functions: tuple[EmulatedFunction, ...] = ()
-
-    def to_json(self) -> str:
-        """The document as text."""
-        return self.model_dump_json(indent=1, by_alias=True) + "\n"

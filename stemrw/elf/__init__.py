@@ -20,7 +20,7 @@ from stemrw.elf._dynamic import (
 )
 from stemrw.elf._file import Elf, c_string, read_binary
 from stemrw.elf._headers import Section, Segment, align
-from stemrw.elf._symbols import SYMBOL_SIZE, SymbolEntry, SymbolTable
+from stemrw.elf._symbols import SymbolEntry, SymbolTable, symbol_table
 
 __all__ = [
     "R_X86_64_64",
@@ -28,7 +28,6 @@ __all__ = [
     "R_X86_64_IRELATIVE",
     "R_X86_64_JUMP_SLOT",
     "R_X86_64_RELATIVE",
-    "SYMBOL_SIZE",
     "Elf",
     "RelativePointers",
     "Relocation",
@@ -45,4 +44,5 @@ __all__ = [
     "read_binary",
     "relocations",
     "relr_places",
+    "symbol_table",
 ]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
-from stemrw.elf._file import c_string
+from stemrw.elf._file import Elf, c_string
 from stemrw.elf.constants import STT_FUNC, STT_GNU_IFUNC
 
 _ENTRY = struct.Struct("<IBBHQQ")
@@ -46,10 +46,18 @@ class SymbolTable(Sequence[SymbolEntry]):
         name, info, _, section, value, size = _ENTRY.unpack_from(self._raw, index % len(self) * SYMBOL_SIZE)
         return SymbolEntry(c_string(self._strings, name), info & 15, section, value, size)
 
-    def functions(self) -> Iterator[tuple[int, int, int]]:
-        """Address, size in bytes and place of the name (see `name`) of every defined function."""
+    @property
+    def has_names(self) -> bool:
+        return bool(self._strings)
+
+    def functions(self, *others: int) -> Iterator[tuple[int, int, int]]:
+        """Address, size in bytes and place of the name (see `name`) of every defined function.
+
+        `others` are further kinds of symbols (STT_…) that are wanted.
+        """
+        kinds = (STT_FUNC, STT_GNU_IFUNC, *others)
         for name, info, _, section, value, size in _ENTRY.iter_unpack(self._raw):
-            if info & 15 in (STT_FUNC, STT_GNU_IFUNC) and section and value:
+            if info & 15 in kinds and section and value:
                 yield value, size, name
 
     def name(self, place: int) -> str:
@@ -65,6 +73,18 @@ class SymbolTable(Sequence[SymbolEntry]):
         """Numbers of the entries of a name."""
         starts = (at for place in self.places(name) for at in occurrences(self._raw, place.to_bytes(4, "little")))
         return sorted(at // SYMBOL_SIZE for at in starts if at % SYMBOL_SIZE == 0)
+
+
+def symbol_table(elf: Elf, kind: int) -> SymbolTable:
+    """The table of a kind (SHT_SYMTAB, SHT_DYNSYM), of which there is at most one (generic ABI); else an empty one.
+
+    Where the section of its names is damaged, it has none.
+    """
+    section = next((section for section in elf.sections if section.kind == kind), None)
+    if section is None:
+        return SymbolTable(b"", b"")
+    strings = elf.section_bytes(elf.sections[section.link]) if section.link < len(elf.sections) else b""
+    return SymbolTable(elf.section_bytes(section), strings)
 
 
 def occurrences(data: bytes, sought: bytes) -> Iterator[int]:

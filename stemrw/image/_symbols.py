@@ -21,6 +21,7 @@ from stemrw.elf import (
     SymbolTable,
     dynamic_symbols,
     relocations,
+    symbol_table,
 )
 from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB
 from stemrw.errors import BinaryError
@@ -122,10 +123,9 @@ def _mini_debug_info(elf: Elf) -> Iterator[tuple[SymbolTable, str]]:
 
 
 def _from_sections(elf: Elf, kind: int, name: str) -> Iterator[tuple[SymbolTable, str]]:
-    """The table of a kind: there is at most one of each (generic ABI)."""
-    section = next((section for section in elf.sections if section.kind == kind), None)
-    if section is not None and section.link < len(elf.sections):
-        yield SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link])), name
+    table = symbol_table(elf, kind)
+    if table.has_names:
+        yield table, name
 
 
 def imports(elf: Elf) -> dict[int, str]:

@@ -69,7 +69,7 @@ def inspect(
     return Inspection(
         tool_version=__version__,
         path=str(elf.path or ""),
-        file=FileIdentity(sha256=Image(elf).sha256, build_id=elf.build_id, size=len(elf.data)),
+        file=FileIdentity(sha256=elf.sha256, build_id=elf.build_id, size=len(elf.data)),
         patchable=not any(each.severity == "blocks" for each in found),
         build=built,
         hardened=_hardened(elf, manifest, runtime),

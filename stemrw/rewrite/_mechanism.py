@@ -17,10 +17,10 @@ from stemrw.elf import (
     R_X86_64_JUMP_SLOT,
     Elf,
     RelativePointers,
-    SymbolTable,
     bound_to,
     dynamic_symbols,
     relocations,
+    symbol_table,
 )
 from stemrw.elf.constants import (
     DT_FINI,
@@ -101,11 +101,8 @@ def _stubs(elf: Elf) -> Iterator[tuple[int, int]]:
 
 
 def _static_functions(elf: Elf) -> list[Target]:
-    section = next((section for section in elf.sections if section.kind == SHT_SYMTAB), None)
-    if section is None or section.link >= len(elf.sections):
-        return []
     found: dict[int, Target] = {}
-    table = SymbolTable(elf.section_bytes(section), elf.section_bytes(elf.sections[section.link]))
+    table = symbol_table(elf, SHT_SYMTAB)
     wanted = {place: name for name in OBSERVED_STATIC for place in table.places(name)}
     for address, size, place in table.functions():
         if size and place in wanted:

@@ -19,8 +19,8 @@ from itertools import chain, pairwise
 
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind
 
-from stemrw.elf import SYMBOL_SIZE, Elf, branches_into
-from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC
+from stemrw.elf import Elf, branches_into, symbol_table
+from stemrw.elf.constants import SHT_DYNSYM, SHT_SYMTAB, STT_NOTYPE
 from stemrw.image import unwind_table
 
 NEVER_CONTINUE = frozenset((
@@ -32,9 +32,6 @@ that is not to be seen from here.)"""
 SHORT_REACH = 128
 """How far a branch with an 8-bit displacement leads backwards from its end; forwards it is one byte less."""
 
-_STT_NOTYPE = 0
-_LABELS = frozenset((_STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC))
-_SYMBOL = struct.Struct("<4xBxHQQ")
 _RESYNCHRONISES = 64
 _FAR_START = 4096
 _LARGEST_DECODED = 1 << 20
@@ -66,11 +63,9 @@ class Surroundings:
         """Address → size in bytes of every label in the symbol tables; 0: a label without size."""
         found: dict[int, int] = {}
         for kind in (SHT_SYMTAB, SHT_DYNSYM):
-            section = next((section for section in self._elf.sections if section.kind == kind), None)
-            raw = self._elf.section_bytes(section) if section is not None else b""
-            for info, index, value, size in _SYMBOL.iter_unpack(raw[: len(raw) // SYMBOL_SIZE * SYMBOL_SIZE]):
-                if info & 15 in _LABELS and index and value and found.get(value, -1) < size:
-                    found[value] = size
+            for address, size, _ in symbol_table(self._elf, kind).functions(STT_NOTYPE):
+                if found.get(address, -1) < size:
+                    found[address] = size
         return found
 
     @cached_property

@@ -398,8 +398,8 @@ def chain_of_hashes_never_ends(data: bytearray) -> bytearray:
     return data
 
 
-@_composed(".eh_frame")
-def unwind_entries_cover_everything(data: bytearray) -> bytearray:
+def _unwind_entries(data: bytearray) -> Iterator[int]:
+    """File offsets of the FDEs in .eh_frame."""
     frame = _section(data, ".eh_frame")
     at, end = frame.offset, frame.offset + frame.size
     while at + 16 <= end:
@@ -407,8 +407,14 @@ def unwind_entries_cover_everything(data: bytearray) -> bytearray:
         if not length:
             break
         if cie:
-            struct.pack_into("<I", data, at + 12, 0xFFFFFFFF)
+            yield at
         at += 4 + length
+
+
+@_composed(".eh_frame")
+def unwind_entries_cover_everything(data: bytearray) -> bytearray:
+    for at in _unwind_entries(data):
+        struct.pack_into("<I", data, at + 12, 0xFFFFFFFF)
     return data
 
 
@@ -423,15 +429,8 @@ def unwind_table_is_endless_nothing(data: bytearray) -> bytearray:
 
 @_composed(".eh_frame")
 def unwind_entry_is_its_own_parent(data: bytearray) -> bytearray:
-    frame = _section(data, ".eh_frame")
-    at, end = frame.offset, frame.offset + frame.size
-    while at + 16 <= end:
-        length, cie = struct.unpack_from("<II", data, at)
-        if not length:
-            break
-        if cie:
-            struct.pack_into("<I", data, at + 4, 4)
-        at += 4 + length
+    for at in _unwind_entries(data):
+        struct.pack_into("<I", data, at + 4, 4)
     return data
 
 
