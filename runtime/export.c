@@ -158,6 +158,7 @@ void export_debugging(void);
 void export_debugging(void) {
     CONSTANT(STACK_OFFSET);
     CONSTANT(STACK_TOP_OFFSET);
+    CONSTANT(SOURCE_KIND_SHIFT);
 
     FIELD(state, runtime);
 
@@ -215,6 +216,7 @@ void export_assembly(void) {
     FIELD(context, stack_top);
     FIELD(context, deferred);
     FIELD(context, exact);
+    FIELD(context, held);
     FIELD(context, rescue_mxcsr);
     FIELD(context, rescue_x87);
     FIELD(context, rescue_double);

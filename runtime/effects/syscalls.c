@@ -3,6 +3,7 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/log.h"
 #include "region/rescue.h"
@@ -17,6 +18,7 @@ enum {
     MADV_DONTNEED = 4,
     MADV_FREE = 8,
     CLONE_VM = 0x100,
+    CLONE_THREAD = 0x10000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
@@ -245,17 +247,20 @@ static void before_sigaction(struct context *context) {
     uint64_t signal = argument(context, 0), wish_at = argument(context, 1), old_at = argument(context, 2);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_sigaction));
-    if (signal >= 32 || !(HANDLED_SIGNALS >> signal & 1) || argument(context, 3) != 8) {
-        context->irreversible += wish_at != 0;
-        return;
-    }
     struct os_sigaction wish, old;
-    if (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish)
-        return; /* the kernel says EFAULT */
-    signals_wish((int)signal, wish_at ? &wish : NULL, &old);
-    if (old_at)
+    if (!signal || signal > LAST_SIGNAL || argument(context, 3) != 8 ||
+        (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish))
+        return; /* the kernel says EINVAL, EFAULT */
+    long result = 0;
+    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
+        signals_wish((int)signal, wish_at ? &wish : NULL, &old);
+    } else {
+        context->irreversible += wish_at != 0;
+        result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
+    }
+    if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
-    skip(context, 0);
+    skip(context, result);
 }
 
 /* A fault while its signal is blocked kills without asking any handler: in a region these signals stay open. */
@@ -298,12 +303,14 @@ static void before_clone(struct context *context, uint64_t number) {
     uint64_t flags = number == NR_vfork ? CLONE_VM : number == NR_fork ? 0 : argument(context, 0);
     if (number == NR_clone3 && safe_copy(&flags, (const void *)argument(context, 0), sizeof flags) < sizeof flags)
         return;
-    if (flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
+    if (flags & CLONE_THREAD) { /* what others see must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
         return;
     }
     context->irreversible++;
     watch(context);
+    if (flags & CLONE_VM) /* the child has our memory, and gs, but must not touch the context: it goes native at once */
+        context->after_syscall = (uint64_t)&clone_done;
 }
 
 /* True: a fault was raised. */

@@ -38,7 +38,8 @@ enum reason {
     REASON_SHARED_MEMORY_CHILD = 16, /* the region starts a thread, or a child that shares its memory */
     REASON_SHARED_STATE = 17,        /* a locked operation with other threads alive: cannot be undone byte by byte */
     REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
-    REASON_COUNT = 20,
+    REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
+    REASON_COUNT = 32,
 };
 
 enum slow_entry {

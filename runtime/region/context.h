@@ -105,7 +105,7 @@ struct context {
     uint64_t log_start;
     uint64_t deferred; /* operations in the log that wait for the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
-    uint32_t padding_exact;
+    uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -124,6 +124,7 @@ struct context {
     uint64_t fault_pc;
     uint64_t fault_address;
     uint64_t fault_rdx;
+    uint64_t held_mask; /* the thread's signal mask while one is held */
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");

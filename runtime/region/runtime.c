@@ -4,6 +4,7 @@
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/serve.h"
@@ -212,10 +213,12 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
         if (!(context = context_acquire(state, patch)))
             return 0;
         signals_check();
+        handlers_adopt();
     }
     if (context->depth) {
         /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
-        if (entry <= context->mark_rsp || entry - context->mark_rsp > (64ul << 20)) {
+        if (context->thread != os_gettid() || entry <= context->mark_rsp ||
+            entry - context->mark_rsp > (64ul << 20)) {
             degrade(state, patch, REASON_REENTERED);
             return 0;
         }

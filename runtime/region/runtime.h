@@ -69,6 +69,9 @@ struct runtime {
     struct range_list lists[2];      /* code */
     struct range_list writable[2];   /* data, in step with .lists */
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
+    struct os_sigaction gated[65];   /* its own handlers for the others, those that are called through our gate */
+    uint32_t handlers_adopted;       /* those that were installed before the first region entry are among them */
+    uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */

@@ -19,8 +19,7 @@ static struct mark *top(const struct context *context) {
     return (struct mark *)context->mark;
 }
 
-/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
-static uintptr_t native_address(uintptr_t address) {
+uintptr_t native_address(uintptr_t address) {
     uintptr_t link = address - load_bias();
     const struct patch *patches = patch_table();
     for (uint32_t p = 0; p < payload_header.patch_count; p++) {

@@ -4,6 +4,7 @@
  * be in a region still: then all stays as it is.
  */
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/runtime.h"
@@ -18,6 +19,7 @@ void runtime_stop(void) {
         __atomic_store_n(&state->status, STATUS_READY, __ATOMIC_RELEASE);
     } else {
         signals_restore();
+        handlers_restore();
         context_leave(state);
         if (contexts_destroy(state)) {
             struct runtime *runtime = module_runtime();

@@ -233,7 +233,7 @@ bool cache_contains(uintptr_t code) {
     return false;
 }
 
-uintptr_t cache_source_of(uintptr_t code) {
+const struct source_map *cache_map_of(uintptr_t code, const struct unit **found) {
     const struct cache *owner = cache();
     uint32_t count = __atomic_load_n(&owner->unit_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = count; i-- > 0;) { /* only after a fault: not worth an order */
@@ -243,12 +243,19 @@ uintptr_t cache_source_of(uintptr_t code) {
         uint32_t low = 0, high = unit->map_count;
         while (high - low > 1) {
             uint32_t middle = (low + high) / 2;
-            if (unit->map[middle].code <= code - unit->code)
+            if (source_map_code(&unit->map[middle]) <= code - unit->code)
                 low = middle;
             else
                 high = middle;
         }
-        return unit->map_count ? unit->source + (intptr_t)unit->map[low].source : 0;
+        *found = unit;
+        return unit->map_count ? &unit->map[low] : NULL;
     }
-    return 0;
+    return NULL;
+}
+
+uintptr_t cache_source_of(uintptr_t code) {
+    const struct unit *unit;
+    const struct source_map *map = cache_map_of(code, &unit);
+    return map ? unit->source + (intptr_t)map->source : 0;
 }

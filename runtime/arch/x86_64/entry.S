@@ -328,9 +328,9 @@ leave:
     jmp miss
 4:  mov rax, MARK(rcx, patch_state)
     count (rax + OFFSET_patch_state_commits)
+    dec qword ptr CTX(depth) /* before the mark: a signal in between must not find one mark too few */
     sub rcx, MARK_BYTES
     mov CTX(mark), rcx
-    dec qword ptr CTX(depth)
     mov rax, MARK(rcx, rsp)
     mov CTX(mark_rsp), rax
     mov rax, gs:[OFFSET_context_spill + 16]
@@ -346,6 +346,17 @@ miss:
     mov rcx, CTX(spill)
     mov dword ptr CTX(service), SERVICE_DISPATCH
     jmp run_service
+
+/* clone_done: behind a clone or vfork whose child shares our memory and, until it sets another, our gs base: it must not
+ * touch the context.  rcx is where it goes on. */
+    .globl clone_done
+clone_done:
+    xchg rax, rcx /* flags stay */
+    jrcxz 1f
+    xchg rax, rcx
+    jmp syscall_done
+1:  xchg rax, rcx
+    jmp rcx
 
 /* syscall_done: behind a system call whose result C wants to see. */
     .globl syscall_done
@@ -383,6 +394,10 @@ run_service:
     test al, al
     jnz .Lrescued
 .Lresume:
+    cmp dword ptr CTX(held), 0
+    .globl resume_exact, resume_end /* from here to the end, .registers and .resume are the program's state */
+resume_exact:
+    jne .Lrelease
     mov rsp, CTX(stack_top)
     push qword ptr REGISTER(16)
     popfq
@@ -403,6 +418,11 @@ run_service:
     mov r14, REGISTER(14)
     mov r15, REGISTER(15)
     jmp CTX(resume)
+resume_end:
+.Lrelease:
+    mov rdi, CTX(self)
+    call handlers_release
+    jmp .Lresume
 
 /* rescue_entry: where the signal handler lets a faulting thread go on.  In: gs; nothing else. */
     .globl rescue_entry
@@ -419,6 +439,30 @@ rescue_entry:
     je .Lresume
     movq xmm0, CTX(rescue_double)
     jmp .Lresume
+
+/* signal_gate: what the kernel calls in the place of the program's handler, with the frame that it has made.  By the
+ * word before it, runtimes of several hardened modules know each other's. */
+    .balign 32
+    .quad 0x6574616773727453 /* "Strsgate" */
+    .globl signal_gate
+signal_gate:
+    push rdi
+    push rsi
+    push rdx
+    lea rax, [rsp + 32]
+    cmp rax, rdx /* the frame begins with the return address and goes on with what rdx points to */
+    je 1f
+    xor edx, edx
+1:  call signal_arrived
+    pop rdx
+    pop rsi
+    pop rdi
+    test rax, rax
+    jz 2f
+    mov r11, rax
+    xor eax, eax
+    jmp r11
+2:  ret
 
 /* The end of a signal handler, as the C library's restorer.  By the word at +8, which no other restorer has there,
  * runtimes of several hardened modules know each other's handlers, and by the displacement that ends at +23 each finds
