@@ -10,6 +10,7 @@ enum {
     MAP_NORESERVE = 0x4000,
     MAP_FIXED_NOREPLACE = 0x100000,
     MADV_DONTNEED = 4,
+    MADV_WIPEONFORK = 18,
     O_WRONLY = 1,
     O_CREAT = 0100,
     O_APPEND = 02000,
@@ -59,6 +60,10 @@ void os_unmap(void *start, size_t size) {
 
 bool os_protect(void *start, size_t size, int protection) {
     return CALL3(NR_mprotect, start, size, protection) == 0;
+}
+
+bool os_wipe_on_fork(void *start, size_t size) {
+    return CALL3(NR_madvise, start, size, MADV_WIPEONFORK) == 0;
 }
 
 void os_discard(void *start, size_t size) {

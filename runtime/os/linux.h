@@ -20,6 +20,7 @@ enum os_protection { OS_NONE = 0, OS_READ = 1, OS_WRITE = 2, OS_EXECUTE = 4 };
 void *os_map(uintptr_t near, size_t size, int protection, bool exact);
 void os_unmap(void *start, size_t size);
 bool os_protect(void *start, size_t size, int protection);
+bool os_wipe_on_fork(void *start, size_t size); /* a forked child finds zeroes there; one that shares memory does not */
 void os_discard(void *start, size_t size); /* give the pages back; they read as zero afterwards */
 
 int os_open_read(const char *path);

@@ -83,8 +83,21 @@ static struct context *slot_at(const struct state *state, uint64_t index) {
     return (struct context *)(state->contexts + index * CONTEXT_BYTES);
 }
 
+/* In a forked child the contexts name threads of its parent.  One may be in use by the child's first thread, which is
+ * the one that forked; if that has come here, it has none.  Another cannot tell which one it is: all stay. */
+static void follow_fork(struct state *state) {
+    uint32_t *threads_known = module_runtime()->threads_known;
+    if (*threads_known)
+        return;
+    const int process = os_getpid(), user = os_gettid() == process ? 0 : process;
+    for (uint64_t i = 0; i < state->contexts_used; i++)
+        slot_at(state, i)->thread = user;
+    *threads_known = 1;
+}
+
 /* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */
 static struct context *claim(struct state *state, uint64_t owner) {
+    follow_fork(state);
     for (uint64_t i = 0; i < state->contexts_used; i++)
         if (slot_at(state, i)->owner == owner)
             return slot_at(state, i); /* ours, or of a dead thread whose control block we have inherited */

@@ -247,11 +247,22 @@ static void log_other_store(struct context *context) {
         go_native(context, source, REASON_LOG_FULL);
 }
 
+/* An unwinder that is about to land in the marked function's caller has put the landing pad over the return address, and
+ * rsp there, or a word below for a register that it pops.  A function that restores rsp so too (one that had aligned its
+ * stack) returns to where it was called from; what overruns buffers is no address of code. */
+static bool about_to_land(const struct context *context, uint64_t rsp) {
+    const uint64_t below = context->mark_rsp - rsp;
+    uint64_t target = 0;
+    return below <= sizeof target && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
+           target != top(context)->return_address && range_known(target);
+}
+
 /* rsp was loaded: still on the region's stack and below its entry?  Above: the region was left (longjmp, unwinding). */
 static void stack_loaded(struct context *context) {
     enum { STACK_SPAN = 64 << 20 };
     const uint64_t rsp = context->registers.general[RSP];
-    while (context->depth && rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN)
+    while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
+                              about_to_land(context, rsp)))
         pop_mark(context);
     if (context->depth && context->mark_rsp - rsp < STACK_SPAN)
         return;

@@ -26,6 +26,7 @@ void runtime_stop(void) {
             cache_destroy();
             perf_map_stop();
             state->runtime = 0;
+            os_unmap(runtime->threads_known, OS_PAGE);
             os_unmap(runtime, (sizeof *runtime + OS_PAGE - 1) & -OS_PAGE);
         }
     }

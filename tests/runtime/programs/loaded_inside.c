@@ -1,4 +1,5 @@
 // region: region
+// modes: pie
 // Libraries loaded and unloaded inside a region.
 #include <dlfcn.h>
 #include <stdio.h>
