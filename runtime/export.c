@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "arch/x86_64/unistd.h"
+#include "os/linux.h"
 #include "include/abi.h"
 #include "include/state.h"
 #include "region/context.h"
@@ -191,7 +192,9 @@ void export_assembly(void) {
     CONSTANT(PATCH_TO_STATE_SHIFT);
     CONSTANT(GLIBC_MULTIPLE_THREADS);
     CONSTANT(LOG_KEEP_BYTES);
+    CONSTANT(NR_rt_sigprocmask);
     CONSTANT(NR_rt_sigreturn);
+    CONSTANT(OS_SIG_SETMASK);
     CONSTANT(SERVICE_DISPATCH);
     CONSTANT(SERVICE_ENTER);
     CONSTANT(SERVICE_EPOCH);
@@ -217,6 +220,7 @@ void export_assembly(void) {
     FIELD(context, deferred);
     FIELD(context, exact);
     FIELD(context, held);
+    FIELD(context, held_mask);
     FIELD(context, rescue_mxcsr);
     FIELD(context, rescue_x87);
     FIELD(context, rescue_double);

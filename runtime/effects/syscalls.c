@@ -9,7 +9,7 @@
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "region/serve.h"
-#include "translate/cache.h"
+#include "translate/unit.h"
 
 enum {
     MAP_FIXED = 0x10,
@@ -135,9 +135,19 @@ static void save_position(struct context *context) {
         log_operation(context, LOG_OFFSET, fd, &data, 1);
 }
 
+/* The thread's signal mask, as the program has it. */
+static long change_mask(struct context *context, int how, const uint64_t *set, uint64_t *old) {
+    if (!context->held)
+        return os_sigmask(how, set, old);
+    *old = context->held_mask;
+    if (set)
+        context->held_mask = how == OS_SIG_BLOCK ? *old | *set : how == OS_SIG_UNBLOCK ? *old & ~*set : *set;
+    return how > OS_SIG_SETMASK ? -OS_EINVAL : 0;
+}
+
 static void save_mask(struct context *context) {
     uint64_t mask;
-    if (os_sigmask(OS_SIG_BLOCK, NULL, &mask) == 0)
+    if (change_mask(context, OS_SIG_BLOCK, NULL, &mask) == 0)
         log_operation(context, LOG_SIGNAL_MASK, mask, NULL, 0);
 }
 
@@ -272,10 +282,10 @@ static void before_sigmask(struct context *context) {
     if (!set_at || argument(context, 3) != sizeof set)
         return;
     save_mask(context);
-    if (how == OS_SIG_UNBLOCK || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
+    if ((how == OS_SIG_UNBLOCK && !context->held) || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
         return;
-    set &= ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
-    long result = os_sigmask((int)how, &set, &old);
+    set &= how == OS_SIG_UNBLOCK ? ~0ull : ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
+    long result = change_mask(context, (int)how, &set, &old);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, result);
@@ -309,8 +319,8 @@ static void before_clone(struct context *context, uint64_t number) {
     }
     context->irreversible++;
     watch(context);
-    if (flags & CLONE_VM) /* the child has our memory, and gs, but must not touch the context: it goes native at once */
-        context->after_syscall = (uint64_t)&clone_done;
+    if (flags & CLONE_VM)
+        context->resume += SHARED_MEMORY_CHILD;
 }
 
 /* True: a fault was raised. */

@@ -2,7 +2,7 @@
  *
  *   in the code cache       the frame becomes the original program's (arch/x86_64/exact.c), the region is committed:
  *                           what the handler writes is not the region's to undo, and where it returns to is native
- *   in the runtime's C      the signal waits, blocked, until C is done: handlers_release
+ *   in the runtime's C      the signal waits, blocked, until C is done (entry.S: .Lrelease)
  *   in an assembly stub     so too, but the thread is single-stepped out of the stub, since that may not end in C
  *
  * A handler that was installed by code that we do not see (another library's) runs on top of the cache.
@@ -20,9 +20,7 @@
 
 enum { TRAP_FLAG = 0x100 };
 
-enum held { HELD_NOTHING, HELD_BACK, HELD_RELEASING };
-
-enum place { PLACE_NATIVE, PLACE_CACHE, PLACE_RESUME, PLACE_STUB, PLACE_C };
+enum place { PLACE_NATIVE, PLACE_CACHE, PLACE_RELEASED, PLACE_STUB, PLACE_C };
 
 static bool between(uint64_t address, const char *start, const char *end) {
     return address >= (uint64_t)start && address < (uint64_t)end;
@@ -36,8 +34,8 @@ static enum place place_of(const struct context *context, const struct os_contex
         return PLACE_NATIVE;
     if (!between(at->rip, image, image + payload_header.image_size))
         return PLACE_STUB; /* a gate, or displaced instructions */
-    if (context->held == HELD_RELEASING || between(at->rip, &resume_exact, &resume_end))
-        return PLACE_RESUME;
+    if (at->rip == (uint64_t)&released)
+        return PLACE_RELEASED;
     if (between(at->rip, &miss, &signal_return) ||
         between(at->rsp, (const char *)context + STACK_OFFSET, (const char *)context + STACK_TOP_OFFSET + 1))
         return PLACE_C;
@@ -53,9 +51,11 @@ static bool is_function(const struct os_sigaction *action) {
     return action->handler > OS_SIG_IGN && action->flags & OS_SA_RESTORER;
 }
 
+/* The kernel writes a signal's information only where it is asked for, and to hold it back takes that. */
 static long install(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
     struct os_sigaction gate = *wish;
     gate.handler = (uint64_t)&signal_gate;
+    gate.flags |= OS_SA_SIGINFO;
     return os_sigaction(signal, &gate, old);
 }
 
@@ -71,8 +71,10 @@ static bool hold(struct context *context, int signal, struct os_siginfo *info, s
     if (action->flags & OS_SA_RESETHAND)
         install(signal, action, NULL);
     context->held_mask = at->mask;
-    context->held = HELD_BACK;
+    context->held = 1;
     at->mask = all;
+    if (between(at->rip, &resume_decided, &resume_end))
+        at->rip = (uint64_t)&resume;
     if (step)
         at->eflags |= TRAP_FLAG;
     return true;
@@ -86,16 +88,10 @@ bool handlers_stepped(struct context *context, struct os_context *at) {
         return true; /* one more */
     at->eflags &= ~(uint64_t)TRAP_FLAG;
     if (place == PLACE_C)
-        return true; /* ends in handlers_release */
-    context->held = HELD_NOTHING;
+        return true; /* ends in .Lrelease */
+    context->held = 0;
     at->mask = context->held_mask;
     return true;
-}
-
-void handlers_release(struct context *context) {
-    context->held = HELD_RELEASING;
-    os_sigmask(OS_SIG_SETMASK, &context->held_mask, NULL); /* the signal comes here, and control may not come back */
-    context->held = HELD_NOTHING;
 }
 
 uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *at) {
@@ -105,11 +101,17 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
         return handler;
     if (at->rip == (uint64_t)&signal_gate) { /* two came at once: the one below has not got anywhere yet */
         uint64_t below = signal_arrived((int)at->rdi, (struct os_siginfo *)at->rsi, (struct os_context *)at->rdx);
-        at->rip = below ? below : at->rip;
-        return handler;
+        const uint64_t mask = context->held_mask;
+        at->rip = below ? below : (uint64_t)&signal_gate_end;
+        if (below || !hold(context, signal, info, at, false))
+            return handler;
+        context->held_mask = mask;
+        return 0;
     }
     if (context->depth && ((const struct mark *)context->mark)->patch->kind != PATCH_REGION)
         return handler; /* sigaction and its like: to be seen to its end, and nothing there to undo */
+    if (context->depth && context->thread != os_gettid())
+        return handler; /* a child on our memory */
     switch (place_of(context, at)) {
     case PLACE_NATIVE:
         return handler;
@@ -117,8 +119,7 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
         return hold(context, signal, info, at, false) ? 0 : handler;
     case PLACE_STUB:
         return hold(context, signal, info, at, true) ? 0 : handler;
-    case PLACE_RESUME:
-        context->held = HELD_NOTHING;
+    case PLACE_RELEASED:
         exact_resume(context, at);
         break;
     case PLACE_CACHE:
@@ -133,6 +134,12 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
     return handler;
 }
 
+/* An action with the gate, as the program has set it. */
+static void show(struct os_sigaction *action, const struct os_sigaction *record) {
+    action->handler = record->handler;
+    action->flags &= ~(uint64_t)OS_SA_SIGINFO | record->flags;
+}
+
 long handlers_change(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
     struct os_sigaction *record = &module_runtime()->gated[signal];
     const struct os_sigaction before = *record;
@@ -140,7 +147,7 @@ long handlers_change(int signal, const struct os_sigaction *wish, struct os_siga
     if (wish && is_function(wish)) {
         struct os_sigaction own = *wish;
         if (own.handler == (uint64_t)&signal_gate) /* read by code that we do not see, and put back */
-            own.handler = before.handler;
+            show(&own, &before);
         *record = own;
         result = install(signal, &own, old);
     } else {
@@ -149,7 +156,7 @@ long handlers_change(int signal, const struct os_sigaction *wish, struct os_siga
     if (result)
         *record = before;
     else if (old->handler == (uint64_t)&signal_gate)
-        old->handler = before.handler;
+        show(old, &before);
     return result;
 }
 
@@ -177,7 +184,7 @@ void handlers_restore(void) {
     for (int signal = 1; signal <= LAST_SIGNAL; signal++) {
         struct os_sigaction now;
         if (!os_sigaction(signal, NULL, &now) && now.handler == (uint64_t)&signal_gate) {
-            now.handler = module_runtime()->gated[signal].handler;
+            show(&now, &module_runtime()->gated[signal]);
             os_sigaction(signal, &now, NULL);
         }
     }

@@ -20,9 +20,6 @@ void handlers_restore(void);
 /* A step of a thread that holds a signal back has been made (SIGTRAP). */
 bool handlers_stepped(struct context *context, struct os_context *at);
 
-/* For entry.S: everything is as the program shall have it; deliver what was held back. */
-void handlers_release(struct context *context);
-
 /* For entry.S: the program's handler for a signal that has come, after `at`, the frame that the kernel restores (NULL:
  * another handler has called ours), is the original program's; 0: held back, it comes again. */
 uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *at);

@@ -53,6 +53,8 @@ struct cold {
     bool flags_saved;
 };
 
+enum { SHARED_MEMORY_CHILD = 17 }; /* rule_syscall: bytes from one system call instruction to the other */
+
 enum fixup_kind { FIXUP_BLOCK, FIXUP_COLD, FIXUP_LITERAL };
 
 struct fixup { /* a 32-bit displacement at `at`, counted from at + 4 */

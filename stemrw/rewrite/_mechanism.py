@@ -37,7 +37,7 @@ from stemrw.rewrite._entry import ENDBR64, Target
 
 OBSERVED = frozenset({
     "sigaction", "__sigaction", "signal", "__sysv_signal", "sysv_signal", "bsd_signal", "ssignal", "sigset",
-    "sigignore", "siginterrupt", "sigprocmask", "pthread_sigmask", "sigaltstack",
+    "sigignore", "siginterrupt", "sigprocmask", "pthread_sigmask", "sigaltstack", "pthread_cancel", "pthread_setcanceltype",
 })  # fmt: skip
 OBSERVED_STATIC = frozenset({
     "__libc_sigaction", "sigprocmask", "__sigprocmask", "pthread_sigmask", "__pthread_sigmask", "sigaltstack",

@@ -347,17 +347,6 @@ miss:
     mov dword ptr CTX(service), SERVICE_DISPATCH
     jmp run_service
 
-/* clone_done: behind a clone or vfork whose child shares our memory and, until it sets another, our gs base: it must not
- * touch the context.  rcx is where it goes on. */
-    .globl clone_done
-clone_done:
-    xchg rax, rcx /* flags stay */
-    jrcxz 1f
-    xchg rax, rcx
-    jmp syscall_done
-1:  xchg rax, rcx
-    jmp rcx
-
 /* syscall_done: behind a system call whose result C wants to see. */
     .globl syscall_done
 syscall_done:
@@ -393,10 +382,11 @@ run_service:
     call serve
     test al, al
     jnz .Lrescued
+    .globl resume, resume_decided, resume_end
 .Lresume:
+resume:
     cmp dword ptr CTX(held), 0
-    .globl resume_exact, resume_end /* from here to the end, .registers and .resume are the program's state */
-resume_exact:
+resume_decided: /* from here to the end nobody looks again whether a signal is held: one that comes has to begin anew */
     jne .Lrelease
     mov rsp, CTX(stack_top)
     push qword ptr REGISTER(16)
@@ -419,9 +409,18 @@ resume_exact:
     mov r15, REGISTER(15)
     jmp CTX(resume)
 resume_end:
-.Lrelease:
-    mov rdi, CTX(self)
-    call handlers_release
+.Lrelease: /* all signals are blocked still, and come where the system call ends, on the program's own stack */
+    mov dword ptr CTX(held), 0
+    mov rsp, REGISTER(4)
+    mov eax, NR_rt_sigprocmask
+    mov edi, OS_SIG_SETMASK
+    mov rsi, CTX(self)
+    add rsi, OFFSET_context_held_mask
+    xor edx, edx
+    mov r10d, 8
+    syscall
+    .globl released
+released:
     jmp .Lresume
 
 /* rescue_entry: where the signal handler lets a faulting thread go on.  In: gs; nothing else. */
@@ -439,6 +438,18 @@ rescue_entry:
     je .Lresume
     movq xmm0, CTX(rescue_double)
     jmp .Lresume
+
+/* The end of a signal handler, as the C library's restorer.  By the word at +8, which no other restorer has there,
+ * runtimes of several hardened modules know each other's handlers, and by the displacement that ends at +23 each finds
+ * the other's header (fault/signals.c). */
+    .balign 32
+    .globl signal_return
+signal_return:
+    mov eax, NR_rt_sigreturn
+    syscall
+    nop
+    nop dword ptr [rax + rax + 0x77725453]
+    nop dword ptr [rip + payload_header]
 
 /* signal_gate: what the kernel calls in the place of the program's handler, with the frame that it has made.  By the
  * word before it, runtimes of several hardened modules know each other's. */
@@ -462,19 +473,10 @@ signal_gate:
     mov r11, rax
     xor eax, eax
     jmp r11
-2:  ret
-
-/* The end of a signal handler, as the C library's restorer.  By the word at +8, which no other restorer has there,
- * runtimes of several hardened modules know each other's handlers, and by the displacement that ends at +23 each finds
- * the other's header (fault/signals.c). */
-    .balign 32
-    .globl signal_return
-signal_return:
-    mov eax, NR_rt_sigreturn
-    syscall
-    nop
-    nop dword ptr [rax + rax + 0x77725453]
-    nop dword ptr [rip + payload_header]
+2:
+    .globl signal_gate_end
+signal_gate_end:
+    ret
 
 /* size_t safe_copy(void *to, const void *from, size_t size): copies forward until the first byte that cannot be read or
  * written; returns the bytes copied.  The fault handler knows [safe_copy_begin, safe_copy_end) and goes on at

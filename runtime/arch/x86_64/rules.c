@@ -269,8 +269,19 @@ static void rule_transaction(struct builder *builder, const struct source_instru
 
 /* ---- system calls ---- */
 
+/* A child on our memory has our gs base too, but must not look at the context, which goes on without it: native at once.
+ * No flag changes. */
+static void emit_shared_memory_child(struct builder *builder, uintptr_t next) {
+    EMIT(OUT, 0x0f, 0x05);
+    map_source_as(builder, SOURCE_ARRIVING, next);
+    emit_literal(builder, 0x8b, RCX, next);
+    EMIT(OUT, 0x48, 0x91, 0xe3, 10, 0x48, 0x91); /* xchg rax, rcx; jrcxz 1f; xchg rax, rcx */
+    emit_context_jump(OUT, offsetof(struct context, after_syscall));
+    EMIT(OUT, 0x48, 0x91, 0xff, 0xe1); /* 1: xchg rax, rcx; jmp rcx */
+}
+
 /* syscall → C before it (which may send us on to elsewhere); syscall; rcx = where the program thinks it is; C behind it
- *     if wanted.  A new thread on the parent's memory goes on natively at once: the context in gs is its parent's. */
+ *     if wanted.  SHARED_MEMORY_CHILD bytes behind the first lies another, for C to choose. */
 static void rule_syscall(struct builder *builder, const struct source_instruction *at) {
     uintptr_t next = at->address + at->decoded.length;
     STORE_CONTEXT(OUT, RCX, spill);
@@ -284,10 +295,15 @@ static void rule_syscall(struct builder *builder, const struct source_instructio
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_SYSCALL);
     emit_context_jump(OUT, offsetof(struct context, run_service));
     resume_here(builder, resume);
+    const uint32_t plain = emitted(OUT);
     EMIT(OUT, 0x0f, 0x05);
     map_source_as(builder, SOURCE_ARRIVING, next);
     emit_literal(builder, 0x8b, RCX, next);
     emit_context_jump(OUT, offsetof(struct context, after_syscall));
+    map_source(builder, at->address);
+    if (emitted(OUT) != plain + SHARED_MEMORY_CHILD)
+        builder->full = true;
+    emit_shared_memory_child(builder, next);
     resume_here(builder, after);
 }
 
