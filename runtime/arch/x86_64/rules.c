@@ -129,35 +129,45 @@ static void emit_native(struct builder *builder, uintptr_t address, enum reason 
 
 /* ---- entries: code reached by indirect branches ---- */
 
-/* indirect branch to `source` → is it really this target? has the region been left? restore rcx
- *     spill[0] holds rcx, .target the full target */
-static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+/* Leave the entry unless control was meant to get here.  Two targets can share a place in the table: where this one is
+ * not meant, flags that are dead here may be live there, so they survive.
+ *     rcx = ~target + source + 1, that is 0 if they are equal */
+static void emit_verify(struct builder *builder, uintptr_t source) {
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    LOAD_CONTEXT(OUT, RCX, target);
+    emit_literal(builder, 0x8b, RAX, source);
+    EMIT(OUT, 0x48, 0xf7, 0xd1);             /* not rcx */
+    EMIT(OUT, 0x48, 0x8d, 0x4c, 0x01, 0x01); /* lea rcx, [rcx + rax + 1] */
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+    EMIT(OUT, 0xe3, 8); /* jrcxz over the miss */
+    emit_context_jump(OUT, offsetof(struct context, miss));
+}
+
+/* Leave the entry if the region has been left, as rsp tells. */
+static void emit_leave(struct builder *builder, bool flags_live) {
+    const unsigned restore = flags_live ? 3 + 9 : 0;
     if (flags_live) {
         STORE_CONTEXT(OUT, RAX, spill[1]);
         EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
     }
-    LOAD_CONTEXT(OUT, RCX, target);
-    emit_literal(builder, 0x3b, RCX, source);
-    const unsigned restore = flags_live ? 3 + 9 : 0;
-    EMIT(OUT, 0x74); /* je over the miss */
-    emit8(OUT, (uint8_t)(restore + 8));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
-    }
-    emit_context_jump(OUT, offsetof(struct context, miss));
     emit_context(OUT, 0x3b, RSP, offsetof(struct context, mark_rsp));
     EMIT(OUT, 0x76); /* jbe over the leave */
     emit8(OUT, (uint8_t)(restore + 8));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e);
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
+    for (int path = 0; path < 2; path++) {
+        if (flags_live) {
+            EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+            LOAD_CONTEXT(OUT, RAX, spill[1]);
+        }
+        if (path == 0)
+            emit_context_jump(OUT, offsetof(struct context, leave));
     }
-    emit_context_jump(OUT, offsetof(struct context, leave));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e);
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
-    }
+}
+
+/* indirect branch to `source` → is it really this target? has the region been left? restore rcx
+ *     spill[0] holds rcx, .target the full target */
+static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+    emit_verify(builder, source);
+    emit_leave(builder, flags_live);
     LOAD_CONTEXT(OUT, RCX, spill);
 }
 
