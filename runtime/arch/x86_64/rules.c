@@ -354,8 +354,14 @@ static void emit_store_by_c(struct builder *builder, const struct source_instruc
     emit_service(builder, SERVICE_LOG_OTHER);
 }
 
+static bool may_store(const struct source_instruction *at) {
+    if (at->decoded.memory == MEMORY_OTHER)
+        return is_other(at, OTHER_MOVDIR64B);
+    return at->decoded.access & ACCESS_WRITE && at->decoded.memory != MEMORY_NONE;
+}
+
 static void emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
-    if (!(at->decoded.access & ACCESS_WRITE) || at->decoded.memory == MEMORY_NONE)
+    if (!may_store(at))
         return;
     if (store_is_young(builder, &at->decoded))
         return;
@@ -418,20 +424,39 @@ static void emit_copy(struct builder *builder, const struct source_instruction *
     emit_bytes(OUT, at->bytes + done, decoded->length - done);
 }
 
-/* rsp from anywhere → is it still the region's stack?  From the frame pointer, as epilogues do, it is. */
+/* rsp from anywhere → is it still the region's stack?  From the frame pointer, as epilogues do, it is; and below where
+ * it was, where room for an array or a frame is taken off it. */
 static bool stack_needs_check(const struct source_instruction *at) {
-    if (at->decoded.stack != STACK_LOADED)
+    const struct instruction *decoded = &at->decoded;
+    const uint8_t opcode = at->bytes[decoded->opcode_offset];
+    if (decoded->stack != STACK_LOADED)
         return false;
-    bool from_rbp = at->decoded.memory == MEMORY_NONE && (at->decoded.reads & ~(1u << RSP)) == 1u << RBP;
-    bool lea_rbp = at->decoded.memory == MEMORY_OPERAND && at->decoded.access == ACCESS_NONE &&
-                   at->decoded.base == RBP && at->decoded.index == REG_NONE;
-    return !from_rbp && !lea_rbp;
+    bool from_rbp = decoded->memory == MEMORY_NONE && decoded->reads == 1u << RBP;
+    bool lea_rbp = decoded->memory == MEMORY_OPERAND && decoded->access == ACCESS_NONE && decoded->base == RBP &&
+                   decoded->index == REG_NONE;
+    bool subtracted = decoded->rex & 8 && (opcode == 0x29 || opcode == 0x2b); /* sub rsp, r/m */
+    return !from_rbp && !lea_rbp && !subtracted && !is_other(at, OTHER_ENTER);
+}
+
+/* rdfsbase → itself; rdgsbase r → mov r, 0: what the program set there, or it would not be in a region */
+static void rule_read_base(struct builder *builder, const struct source_instruction *at) {
+    const uint8_t modrm = at->bytes[at->decoded.modrm_offset];
+    if (modrm < 0xc8) {
+        emit_copy(builder, at);
+        return;
+    }
+    emit8(OUT, 0x40 | (at->decoded.rex & 1));
+    emit8(OUT, 0xb8 | (modrm & 7));
+    emit32(OUT, 0);
 }
 
 static void rule_ordinary(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+    const bool check = stack_needs_check(at);
     emit_undo(builder, index, at);
+    if (check)
+        STORE_CONTEXT(OUT, RSP, argument[1]);
     emit_copy(builder, at);
-    if (stack_needs_check(at)) {
+    if (check) {
         emit_context_immediate(OUT, offsetof(struct context, argument),
                                new_slot(builder, at->address + at->decoded.length));
         emit_service(builder, SERVICE_STACK);
@@ -445,7 +470,10 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
     map_source(builder, at->address);
     switch (at->decoded.flow) {
     case FLOW_NEXT:
-        rule_ordinary(builder, index, at);
+        if (reads_base(at))
+            rule_read_base(builder, at);
+        else
+            rule_ordinary(builder, index, at);
         break;
     case FLOW_TRAP: /* raises its signal where it stands; the handler knows the original address */
         emit_copy(builder, at);
