@@ -21,6 +21,8 @@ enum {
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
     SYSCALL_BYTES = 2,
+    PR_SET_SECCOMP = 22,
+    SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
 
 static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
@@ -124,6 +126,10 @@ static bool log_output(struct context *context, const struct output *output) {
 
 /* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
 static void save_position(struct context *context) {
+    if (context->state->sealed) {
+        context->irreversible++;
+        return;
+    }
     uint64_t fd = argument(context, 0);
     long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
     uint64_t data = (uint64_t)offset;
@@ -230,6 +236,10 @@ static bool is_fatal_by_default(uint64_t signal) {
 /* abort and its kin end in a signal that the thread sends itself. */
 static bool before_kill(struct context *context, uint64_t number) {
     uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
+    if (context->state->sealed) { /* who we are, and what would happen, would have to be asked for */
+        context->irreversible += signal != 0;
+        return false;
+    }
     bool me = number == NR_kill ? (int)argument(context, 0) == os_getpid()
               : number == NR_tkill
                   ? (int)argument(context, 0) == os_gettid()
@@ -309,6 +319,18 @@ static void before_clone(struct context *context, uint64_t number) {
     watch(context);
 }
 
+/* From here on any system call of ours may be the process's end: what they would tell is looked up now. */
+static void before_seal(struct context *context, uint64_t number) {
+    const uint64_t what = argument(context, 0);
+    context->irreversible++;
+    if (context->state->sealed || (number == NR_prctl ? what != PR_SET_SECCOMP : what > SECCOMP_SET_MODE_FILTER))
+        return;
+    ranges_refresh();
+    log_run_deferred(context);
+    context->state->sealed = 1;
+    watch(context);
+}
+
 /* True: a fault was raised. */
 static bool before_own(struct context *context, uint64_t number) {
     switch (number) {
@@ -336,6 +358,10 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_exit:
     case NR_exit_group:
         commit_all(context);
+        return false;
+    case NR_prctl:
+    case NR_seccomp:
+        before_seal(context, number);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:
@@ -386,8 +412,11 @@ void after_syscall(struct context *context) {
             log_operation(context, LOG_CLOSE, result, NULL, 0);
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
+    } else if (number == NR_prctl || number == NR_seccomp) {
+        context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
     } else if (result == 0) { /* a forked child */
-        context->thread = os_gettid();
+        if (!context->state->sealed)
+            context->thread = os_gettid();
         perf_map_after_fork();
     }
 }

@@ -103,6 +103,7 @@ const struct range *range_known(uintptr_t address);
 /* End of the private writable mapping that holds `address`; 0: shared with others, or unknown. */
 uintptr_t private_until(uintptr_t address);
 
+void ranges_refresh(void);                         /* before the program locks itself in */
 bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
 
 /* ranges.c, loader.c: fill a list. */
