@@ -82,6 +82,7 @@ void export_abi(void) {
     CONSTANT(REASON_SHARED_MEMORY_CHILD);
     CONSTANT(REASON_SHARED_STATE);
     CONSTANT(REASON_BREAKPOINT);
+    CONSTANT(REASON_SEALED);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);

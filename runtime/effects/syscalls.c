@@ -23,6 +23,8 @@ enum {
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
     SYSCALL_BYTES = 2,
+    PR_SET_SECCOMP = 22,
+    SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
 
 static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
@@ -126,6 +128,10 @@ static bool log_output(struct context *context, const struct output *output) {
 
 /* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
 static void save_position(struct context *context) {
+    if (context->state->sealed) {
+        context->irreversible++;
+        return;
+    }
     uint64_t fd = argument(context, 0);
     long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
     uint64_t data = (uint64_t)offset;
@@ -242,6 +248,10 @@ static bool is_fatal_by_default(uint64_t signal) {
 /* abort and its kin end in a signal that the thread sends itself. */
 static bool before_kill(struct context *context, uint64_t number) {
     uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
+    if (context->state->sealed) { /* who we are, and what would happen, would have to be asked for */
+        context->irreversible += signal != 0;
+        return false;
+    }
     bool me = number == NR_kill ? (int)argument(context, 0) == os_getpid()
               : number == NR_tkill
                   ? (int)argument(context, 0) == os_gettid()
@@ -291,19 +301,22 @@ static void before_sigmask(struct context *context) {
     skip(context, result);
 }
 
-/* Our own signal stack is none in the program's eyes. */
+/* Our own signal stack is none in the program's eyes; where it has none of its own, ours is there. */
 static void before_sigaltstack(struct context *context) {
     uint64_t wish_at = argument(context, 0), old_at = argument(context, 1);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_stack));
-    if (!context->alternate_ours)
-        return;
-    struct os_stack none = {0, OS_SS_DISABLE, 0, 0};
-    long result = wish_at ? os_sigaltstack((const struct os_stack *)wish_at, NULL) : 0;
+    struct os_stack old;
+    long result = os_sigaltstack((const struct os_stack *)wish_at, &old);
+    if (context->alternate_ours)
+        old = (struct os_stack){.flags = OS_SS_DISABLE};
     if (!result && old_at)
-        safe_copy((void *)old_at, &none, sizeof none);
-    if (!result && wish_at)
-        context->alternate_ours = 0;
+        safe_copy((void *)old_at, &old, sizeof old);
+    if (!result && wish_at) {
+        const uint64_t data[2] = {(uint32_t)old.flags, old.size};
+        log_operation(context, LOG_SIGNAL_STACK, old.start, data, 2);
+        provide_signal_stack(context);
+    }
     skip(context, result);
 }
 
@@ -321,6 +334,18 @@ static void before_clone(struct context *context, uint64_t number) {
     watch(context);
     if (flags & CLONE_VM)
         context->resume += SHARED_MEMORY_CHILD;
+}
+
+/* From here on any system call of ours may be the process's end: what they would tell is looked up now. */
+static void before_seal(struct context *context, uint64_t number) {
+    const uint64_t what = argument(context, 0);
+    context->irreversible++;
+    if (context->state->sealed || (number == NR_prctl ? what != PR_SET_SECCOMP : what > SECCOMP_SET_MODE_FILTER))
+        return;
+    ranges_refresh();
+    log_run_deferred(context);
+    context->state->sealed = 1;
+    watch(context);
 }
 
 /* True: a fault was raised. */
@@ -350,6 +375,10 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_exit:
     case NR_exit_group:
         commit_all(context);
+        return false;
+    case NR_prctl:
+    case NR_seccomp:
+        before_seal(context, number);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:
@@ -400,8 +429,11 @@ void after_syscall(struct context *context) {
             log_operation(context, LOG_CLOSE, result, NULL, 0);
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
+    } else if (number == NR_prctl || number == NR_seccomp) {
+        context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
     } else if (result == 0) { /* a forked child */
-        context->thread = os_gettid();
+        if (!context->state->sealed)
+            context->thread = os_gettid();
         perf_map_after_fork();
     }
 }

@@ -124,7 +124,7 @@ void perf_map_follow(void) {
 
 void perf_map_after_fork(void) {
     const struct perf_map *map = module_runtime()->perf_map;
-    if (!map || map->process == os_getpid() || !runtime_lock())
+    if (!map || module_state()->sealed || map->process == os_getpid() || !runtime_lock())
         return;
     perf_map_follow();
     runtime_unlock();

@@ -63,7 +63,7 @@ static long install(int signal, const struct os_sigaction *wish, struct os_sigac
 static bool hold(struct context *context, int signal, struct os_siginfo *info, struct os_context *at, bool step) {
     const struct os_sigaction *action = &module_runtime()->gated[signal];
     const uint64_t all = blocked();
-    if (step && module_state()->handlers_lent >> OS_SIGTRAP & 1)
+    if (module_state()->sealed || (step && module_state()->handlers_lent >> OS_SIGTRAP & 1))
         return false;
     os_sigmask(OS_SIG_SETMASK, &all, NULL); /* until this handler returns */
     if (os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0))
@@ -110,7 +110,7 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
     }
     if (context->depth && ((const struct mark *)context->mark)->patch->kind != PATCH_REGION)
         return handler; /* sigaction and its like: to be seen to its end, and nothing there to undo */
-    if (context->depth && context->thread != os_gettid())
+    if (context->depth && !context->state->sealed && context->thread != os_gettid())
         return handler; /* a child on our memory */
     switch (place_of(context, at)) {
     case PLACE_NATIVE:

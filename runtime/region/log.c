@@ -133,6 +133,9 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_SIGNAL_MASK:
         os_sigmask(OS_SIG_SETMASK, &operand, NULL);
         break;
+    case LOG_SIGNAL_STACK:
+        restore_signal_stack(context, &(struct os_stack){operand, (int32_t)data[0], 0, data[1]});
+        break;
     case LOG_BREAK:
         os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
         break;
@@ -142,6 +145,8 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
         context->deferred_bytes -= data[0];
+        break;
+    case LOG_NOTHING:
         break;
     }
 }
@@ -157,14 +162,15 @@ void log_rollback(struct context *context, uint64_t to) {
     log_new_epoch(context);
 }
 
-static void run_deferred(struct context *context) {
+void log_run_deferred(struct context *context) {
     for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
-        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
+        struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
         size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
         at = (uint64_t)trailer - ((size + 7) & ~(size_t)7);
         if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
             continue;
         os_unmap((void *)trailer->operand, *(const uint64_t *)at);
+        trailer->size = size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
         context->deferred--;
     }
     context->deferred = context->deferred_bytes = 0;
@@ -172,11 +178,11 @@ static void run_deferred(struct context *context) {
 
 void log_commit(struct context *context) {
     if (context->deferred)
-        run_deferred(context);
+        log_run_deferred(context);
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;
     uint64_t used = context->log - context->log_start;
-    if (used > LOG_KEEP_BYTES)
+    if (used > LOG_KEEP_BYTES && !context->state->sealed)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
     context->log = context->log_start;
     context->irreversible = 0;

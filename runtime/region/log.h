@@ -20,9 +20,11 @@ enum log_kind {
     LOG_CLOSE,          /* a descriptor (address) that came to be: close it */
     LOG_OFFSET,         /* file offset of descriptor (address) was (data) */
     LOG_SIGNAL_MASK,    /* was (address) */
+    LOG_SIGNAL_STACK,   /* was at (address); data = flags, size */
     LOG_BREAK,          /* program break was (address) */
     LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
+    LOG_NOTHING,        /* and has been done */
 };
 
 enum { LOG_PROBED = 1 << 20 }; /* of a longer range only what is mapped is logged */
@@ -40,6 +42,9 @@ bool log_operation(struct context *context, enum log_kind kind, uint64_t operand
 /* Undo everything back to position `to`; or make it final. */
 void log_rollback(struct context *context, uint64_t to);
 void log_commit(struct context *context);
+
+/* What waits for the commit cannot wait any longer. */
+void log_run_deferred(struct context *context);
 
 /* Forget what the filter knows: after a rollback, and when it begins to matter that other threads exist. */
 void log_new_epoch(struct context *context);

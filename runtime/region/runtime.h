@@ -92,6 +92,9 @@ void runtime_start(const uint64_t *environment);
  * where other threads have used it (stop.c). */
 void runtime_stop(void);
 
+/* Of the calling thread. */
+bool shadow_stack_active(void);
+
 /* The lock around everything in struct runtime.  False: this very thread holds it (a signal handler interrupted it). */
 bool runtime_lock(void);
 void runtime_unlock(void);
@@ -103,6 +106,7 @@ const struct range *range_known(uintptr_t address);
 /* End of the private writable mapping that holds `address`; 0: shared with others, or unknown. */
 uintptr_t private_until(uintptr_t address);
 
+void ranges_refresh(void);                         /* before the program locks itself in */
 bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
 
 /* ranges.c, loader.c: fill a list. */

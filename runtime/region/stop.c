@@ -12,7 +12,7 @@
 
 void runtime_stop(void) {
     struct state *state = module_state();
-    if (state->status != STATUS_READY || !runtime_lock())
+    if (state->status != STATUS_READY || state->sealed || !runtime_lock())
         return;
     __atomic_store_n(&state->status, STATUS_STOPPED, __ATOMIC_SEQ_CST); /* nobody enters from here on */
     if (contexts_active(state)) {

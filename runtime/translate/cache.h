@@ -56,8 +56,16 @@ struct unit {
 
 struct translation {
     uintptr_t source; /* 0: free */
-    uintptr_t body;
-    uintptr_t entry; /* for indirect branches: verifies .target, restores rcx; 0: none yet */
+    uintptr_t body;   /* 0: forgotten, perhaps to be translated anew */
+    uintptr_t entry;  /* for indirect branches: verifies .target, restores rcx; 0: none yet */
+};
+
+/* Open addressing.  Read without the lock: it only grows, into a larger one, and this stays for those who read it. */
+struct translation_table {
+    struct translation_table *smaller;
+    uint64_t capacity;
+    uint64_t reserved;
+    struct translation at[];
 };
 
 struct builder;
@@ -67,8 +75,8 @@ struct cache {
     uint32_t arena_count;
     uint32_t unit_count, unit_capacity;
     struct unit *units;
-    struct translation *translations; /* open addressing */
-    uint64_t translation_count, translation_capacity;
+    struct translation_table *translations;
+    uint64_t translation_count;
     uintptr_t metadata, metadata_end; /* of the newest chunk */
     struct chunk *chunks;
     struct builder *builder;
@@ -77,9 +85,11 @@ struct cache {
 bool cache_create(void);
 void cache_destroy(void); /* nothing runs in it, or will */
 
+/* Any time, from a signal handler too. */
+struct translation *cache_find(uintptr_t source);
+
 /* All below: under the runtime's lock. */
 
-struct translation *cache_find(uintptr_t source);
 void cache_drop(uintptr_t start,
                 uintptr_t end); /* forget translations of that code; the old units are never found again */
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry);

@@ -451,6 +451,18 @@ signal_return:
     nop dword ptr [rax + rax + 0x77725453]
     nop dword ptr [rip + payload_header]
 
+/* native_without_base: on to the original code at .target, with the gs base that the program thinks it has.
+ * In: registers and flags the program's.  What is pushed lies below the red zone. */
+    .globl native_without_base
+native_without_base:
+    lea rsp, [rsp - 128]
+    push qword ptr CTX(target)
+    push rax
+    mov eax, 0
+    wrgsbase rax
+    pop rax
+    ret 128
+
 /* signal_gate: what the kernel calls in the place of the program's handler, with the frame that it has made.  By the
  * word before it, runtimes of several hardened modules know each other's. */
     .balign 32

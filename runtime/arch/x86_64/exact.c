@@ -110,7 +110,7 @@ static struct bookkeeping read_again(enum source_kind kind, uintptr_t code, uint
             break;
         follow(&book, &decoded, (const uint8_t *)code);
         code += decoded.length;
-        if (decoded.flow == FLOW_BRANCH && decoded.target > code && decoded.target <= rip)
+        if ((decoded.flow == FLOW_BRANCH || decoded.flow == FLOW_LOOP) && decoded.target > code && decoded.target <= rip)
             code = decoded.target;
     }
     return book;
