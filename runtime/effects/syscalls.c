@@ -23,6 +23,7 @@ enum {
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
     SYSCALL_BYTES = 2,
+    EPERM = 1,
     PR_SET_SECCOMP = 22,
     SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
@@ -301,15 +302,25 @@ static void before_sigmask(struct context *context) {
     skip(context, result);
 }
 
+/* Whether the program runs on this signal stack, as the kernel would tell, to whom C does not. */
+static bool is_on(const struct context *context, const struct os_stack *stack) {
+    const uint64_t above = context->registers.general[RSP] - stack->start;
+    return !(stack->flags & (OS_SS_DISABLE | (int32_t)OS_SS_AUTODISARM)) && above && above <= stack->size;
+}
+
 /* Our own signal stack is none in the program's eyes; where it has none of its own, ours is there. */
 static void before_sigaltstack(struct context *context) {
     uint64_t wish_at = argument(context, 0), old_at = argument(context, 1);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_stack));
     struct os_stack old;
-    long result = os_sigaltstack((const struct os_stack *)wish_at, &old);
+    long result = os_sigaltstack(NULL, &old);
     if (context->alternate_ours)
         old = (struct os_stack){.flags = OS_SS_DISABLE};
+    if (is_on(context, &old))
+        old.flags |= OS_SS_ONSTACK;
+    if (wish_at)
+        result = old.flags & OS_SS_ONSTACK ? -EPERM : os_sigaltstack((const struct os_stack *)wish_at, NULL);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     if (!result && wish_at) {
@@ -370,9 +381,12 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_vfork:
         before_clone(context, number);
         return false;
-    case NR_execve: /* the end of this image, process or thread; a vfork child must leave its parent's context idle */
+    case NR_execve: /* if it fails, the region goes on, else this memory ends; unless it is a vfork child's parent's */
     case NR_execveat:
-    case NR_exit:
+        if (!context_is_own(context))
+            commit_all(context);
+        return false;
+    case NR_exit: /* of a thread, whose context others take over, or that is such a child */
     case NR_exit_group:
         commit_all(context);
         return false;

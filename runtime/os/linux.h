@@ -72,6 +72,7 @@ struct os_stack {
     uint64_t size;
 };
 enum { OS_SS_ONSTACK = 1, OS_SS_DISABLE = 2 };
+#define OS_SS_AUTODISARM (1u << 31)
 
 struct os_siginfo {
     int32_t signal, error, code, padding;

@@ -89,8 +89,17 @@ static struct context *slot_at(const struct state *state, uint64_t index) {
     return (struct context *)(state->contexts + index * CONTEXT_BYTES);
 }
 
+static struct context *own(const struct state *state) {
+    uint64_t base;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    if (base - state->contexts >= state->contexts_size)
+        return NULL;
+    struct context *context = (struct context *)base;
+    return context->owner == fs_base() ? context : NULL;
+}
+
 /* In a forked child the contexts name threads of its parent.  One may be in use by the child's first thread, which is
- * the one that forked; if that has come here, it has none.  Another cannot tell which one it is: all stay. */
+ * the one that forked; if that has come here without, it has none.  Another cannot tell which one it is: all stay. */
 static void follow_fork(struct state *state) {
     uint32_t *threads_known = module_runtime()->threads_known;
     if (*threads_known)
@@ -98,7 +107,18 @@ static void follow_fork(struct state *state) {
     const int process = os_getpid(), user = os_gettid() == process ? 0 : process;
     for (uint64_t i = 0; i < state->contexts_used; i++)
         slot_at(state, i)->thread = user;
+    struct context *mine = own(state);
+    if (mine)
+        mine->thread = os_gettid();
     *threads_known = 1;
+}
+
+bool context_is_own(const struct context *context) {
+    if (context->state->sealed || !runtime_lock())
+        return false;
+    follow_fork(context->state);
+    runtime_unlock();
+    return context->thread == os_gettid();
 }
 
 /* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */
@@ -122,15 +142,6 @@ void context_follow(struct context *context) {
         return;
     fill_table(context);
     context->generation = context->state->generation;
-}
-
-static struct context *own(const struct state *state) {
-    uint64_t base;
-    __asm__ volatile("rdgsbase %0" : "=r"(base));
-    if (base - state->contexts >= state->contexts_size)
-        return NULL;
-    struct context *context = (struct context *)base;
-    return context->owner == fs_base() ? context : NULL;
 }
 
 struct context *context_current(const struct state *state) {

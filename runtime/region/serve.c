@@ -48,12 +48,21 @@ void commit_all(struct context *context) {
     log_commit(context);
 }
 
+/* Are there two words below the red zone, for native_without_base?  Dead memory, so that writing its bytes back does no
+ * harm. */
+static bool has_room_below(uint64_t rsp) {
+    enum { RED_ZONE = 128, WORDS = 16 };
+    char *words = (char *)(rsp - RED_ZONE - WORDS);
+    return safe_copy(words, words, WORDS) == WORDS;
+}
+
 void go_native(struct context *context, uintptr_t address, enum reason reason) {
     const struct patch *patch = context->depth ? top(context)->patch : NULL;
     commit_all(context);
     degrade(context->state, patch, reason);
     context->resume = native_address(address);
-    if (reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED) { /* it may be about to use or to set the base */
+    const bool about_base = reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED; /* it may use or set it */
+    if (about_base && has_room_below(context->registers.general[RSP])) {
         context->target = context->resume;
         context->resume = (uint64_t)&native_without_base;
     }
