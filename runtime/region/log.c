@@ -24,7 +24,8 @@ static uint64_t *narrow(struct context *context) {
 
 bool log_create(struct context *context) {
     for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {
-        char *start = os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false);
+        const bool room = os_room(size + WIDE_BYTES, OS_READ | OS_WRITE);
+        char *start = room ? os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false) : NULL;
         if (!start)
             continue;
         context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
@@ -43,8 +44,11 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
     if (context->log + padded + sizeof(struct trailer) > context->log_end)
         return false;
     size_t copied = safe_copy((void *)context->log, data, size);
-    if (kind == LOG_BYTES && copied == 0)
-        return true; /* not mapped: the access itself will fault */
+    if (kind == LOG_BYTES && copied == 0) { /* not mapped: it will fault, unless a mask spares the bytes of this page */
+        const size_t spared = -operand & (OS_PAGE - 1);
+        return !spared || spared >= size ||
+               append(context, kind, operand + spared, (const char *)data + spared, size - spared);
+    }
     padded = (copied + 7) & ~(size_t)7;
     *(struct trailer *)(context->log + padded) = (struct trailer){operand, copied | (uint64_t)kind << KIND_SHIFT};
     context->log += padded + sizeof(struct trailer);
