@@ -72,15 +72,17 @@ static bool furnish(struct context *context) {
     size_t marks = (size_t)MARK_SLOTS * MARK_BYTES;
     char *start = NULL;
     while (!start && marks >= 64 * MARK_BYTES)
-        if (!(start = os_map(0, marks, OS_READ | OS_WRITE, false)))
+        if (!os_room(marks, OS_READ | OS_WRITE) || !(start = os_map(0, marks, OS_READ | OS_WRITE, false)))
             marks /= 4;
     if (!start)
         return false;
+    if (!log_create(context)) {
+        os_unmap(start, marks);
+        return false;
+    }
     context->marks_start = (uint64_t)start;
     context->mark_last = (uint64_t)start + marks - MARK_BYTES;
     context->epoch = 1ull << EPOCH_SHIFT;
-    if (!log_create(context))
-        return false;
     fill_table(context);
     return true;
 }
@@ -131,7 +133,13 @@ static struct context *claim(struct state *state, uint64_t owner) {
         if (!os_thread_alive(slot_at(state, i)->thread))
             return slot_at(state, i);
     struct context *fresh = slot_at(state, state->contexts_used);
-    if (state->contexts_used * CONTEXT_BYTES == state->contexts_size || !furnish(fresh))
+    const uint64_t room = state->contexts_size - state->contexts_used * CONTEXT_BYTES;
+    if (room && !furnish(fresh)) { /* once, rather than at every entry from now on */
+        os_unmap(fresh, room);
+        state->contexts_size -= room;
+        return NULL;
+    }
+    if (!room)
         return NULL;
     state->contexts_used++;
     return fresh;
@@ -172,7 +180,8 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
         adopt(context, state, owner);
     runtime_unlock();
     if (!context) {
-        degrade(state, patch, REASON_TOO_MANY_THREADS);
+        const bool all = state->contexts_size == (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;
+        degrade(state, patch, all ? REASON_TOO_MANY_THREADS : REASON_NO_MEMORY);
         return NULL;
     }
     set_gs_base((uint64_t)context);

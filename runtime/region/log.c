@@ -24,7 +24,8 @@ static uint64_t *narrow(struct context *context) {
 
 bool log_create(struct context *context) {
     for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {
-        char *start = os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false);
+        const bool room = os_room(size + WIDE_BYTES, OS_READ | OS_WRITE);
+        char *start = room ? os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false) : NULL;
         if (!start)
             continue;
         context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
