@@ -164,20 +164,20 @@ static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
     switch (number) {
-    case NR_munmap:
-        if (range_overlaps(start, size)) {
-            give_way(context, REASON_UNKNOWN_CODE);
-        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) ||
-                   !size || !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
-            context->irreversible++;
-        } else {
+    case NR_munmap: /* code too: until the commit it stays where it is, and what we know of it true */
+        if (!context->exact && context->deferred_bytes + size <= DEFERRED_BYTES && !(start & (OS_PAGE - 1)) && size &&
+            log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->deferred_bytes += size;
             skip(context, 0);
+        } else if (range_overlaps(start, size)) {
+            give_way(context, REASON_UNKNOWN_CODE);
+        } else {
+            context->irreversible++;
         }
         return false;
     case NR_mmap:
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-            if (range_overlaps(start, size) || context->deferred) {
+            if (range_overlaps(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
                 return false;
             }

@@ -166,6 +166,20 @@ void log_rollback(struct context *context, uint64_t to) {
     log_new_epoch(context);
 }
 
+bool log_defers(const struct context *context, uintptr_t start, size_t size) {
+    uint64_t left = context->deferred;
+    for (uint64_t at = context->log; at > context->log_start && left;) {
+        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
+        at = (uint64_t)trailer - (((trailer->size & ((1ull << KIND_SHIFT) - 1)) + 7) & ~7ull);
+        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
+            continue;
+        if (trailer->operand < start + size && start < trailer->operand + *(const uint64_t *)at)
+            return true;
+        left--;
+    }
+    return false;
+}
+
 void log_run_deferred(struct context *context) {
     for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
         struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);

@@ -38,6 +38,7 @@ void log_destroy(struct context *context);
 /* Before `size` bytes at `address` change, upwards.  False: the log is full. */
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
+bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
 
 /* Undo everything back to position `to`; or make it final. */
 void log_rollback(struct context *context, uint64_t to);
