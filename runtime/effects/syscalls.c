@@ -272,13 +272,10 @@ static void before_sigaction(struct context *context) {
     if (!signal || signal > LAST_SIGNAL || argument(context, 3) != 8 ||
         (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish))
         return; /* the kernel says EINVAL, EFAULT */
-    long result = 0;
-    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
-        signals_wish((int)signal, wish_at ? &wish : NULL, &old);
-    } else {
-        context->irreversible += wish_at != 0;
-        result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
-    }
+    const long result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
+    if (!result && wish_at)
+        context->irreversible +=
+            !log_operation(context, LOG_SIGNAL_ACTION, signal, (const uint64_t *)&old, sizeof old / sizeof(uint64_t));
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, result);
@@ -383,7 +380,7 @@ static bool before_own(struct context *context, uint64_t number) {
         return false;
     case NR_execve: /* if it fails, the region goes on, else this memory ends; unless it is a vfork child's parent's */
     case NR_execveat:
-        if (!context_is_own(context))
+        if (context->state->sealed || context_is_lent(context))
             commit_all(context);
         return false;
     case NR_exit: /* of a thread, whose context others take over, or that is such a child */

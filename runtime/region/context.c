@@ -115,12 +115,14 @@ static void follow_fork(struct state *state) {
     *threads_known = 1;
 }
 
-bool context_is_own(const struct context *context) {
-    if (context->state->sealed || !runtime_lock())
+bool context_is_lent(const struct context *context) {
+    if (context->state->sealed)
         return false;
-    follow_fork(context->state);
-    runtime_unlock();
-    return context->thread == os_gettid();
+    if (!*module_runtime()->threads_known && runtime_lock()) {
+        follow_fork(context->state);
+        runtime_unlock();
+    }
+    return context->thread != os_gettid();
 }
 
 /* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */

@@ -1,6 +1,7 @@
 #include "region/log.h"
 
 #include "arch/x86_64/unistd.h"
+#include "fault/handlers.h"
 #include "os/linux.h"
 #include "region/runtime.h"
 
@@ -139,6 +140,9 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
         break;
     case LOG_SIGNAL_STACK:
         restore_signal_stack(context, &(struct os_stack){operand, (int32_t)data[0], 0, data[1]});
+        break;
+    case LOG_SIGNAL_ACTION:
+        handlers_change((int)operand, (const struct os_sigaction *)data, &(struct os_sigaction){0});
         break;
     case LOG_BREAK:
         os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
