@@ -101,9 +101,14 @@ def whole_table() -> list[Program]:
 
 @dataclass
 class Counters:
-    """What the runtimes of a program counted, summed over its lines; `lost`: lines whose counters could not be read."""
+    """What the runtimes of a program counted, summed over its lines.
+
+    `left`: regions that were run natively, from the start or from some point on; `reasons` also has those of calls in
+    children that share the program's memory.  `lost`: lines whose counters could not be read.
+    """
 
     entries: int = 0
+    left: int = 0
     recoveries: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     lost: int = 0
@@ -119,7 +124,9 @@ class Counters:
             return
         for module in status.modules:
             self.recoveries += module.recoveries
-            self.entries += sum(patch.entries for patch in module.patches if patch.kind == "region")
+            regions = [patch for patch in module.patches if patch.kind == "region"]
+            self.entries += sum(patch.entries for patch in regions)
+            self.left += sum(patch.degradations for patch in regions)
             for reason, count in module.reasons.items():
                 self.reasons[reason] = self.reasons.get(reason, 0) + count
 
