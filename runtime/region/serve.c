@@ -32,6 +32,11 @@ uintptr_t native_address(uintptr_t address) {
     return address;
 }
 
+/* Of a region; a function that is emulated only to be observed has nothing to go back to. */
+static bool is_checkpoint(const struct mark *mark) {
+    return mark->patch->kind == PATCH_REGION;
+}
+
 static void pop_mark(struct context *context) {
     struct mark *mark = top(context);
     __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
@@ -68,9 +73,14 @@ void go_native(struct context *context, uintptr_t address, enum reason reason) {
     }
 }
 
-/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call. */
+/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call.  Without a
+ * checkpoint to go back to, the program faults there itself. */
 static bool raise_wild_jump(struct context *context, uintptr_t target) {
     uintptr_t caller = 0;
+    if (!is_checkpoint(top(context))) {
+        go_native(context, target, REASON_UNKNOWN_CODE);
+        return false;
+    }
     safe_copy(&caller, (const void *)context->registers.general[RSP], sizeof caller);
     return raise_fault(context, FAULT_WILD_JUMP, range_known(caller) ? caller - 1 : target, target);
 }
@@ -113,7 +123,8 @@ static struct translation *translation_of(uintptr_t source, bool entry, enum rea
 bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     while (context->depth && rsp > context->mark_rsp) {
-        if (rsp == context->mark_rsp + 8 && target != top(context)->return_address)
+        const bool returns = rsp == context->mark_rsp + 8 && is_checkpoint(top(context));
+        if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
     }
@@ -271,7 +282,7 @@ static void log_other_store(struct context *context) {
             go_native(context, source, REASON_LOG_FULL);
         return;
     }
-    uint64_t address = general[RDI], size = at.operand_bytes;
+    uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
         address = general[modrm_register(&at, bytes)];
         size = 64;
@@ -347,7 +358,7 @@ static void stack_loaded(struct context *context) {
 /* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
  * there.  That takes opening files, which the program may have forbidden itself: no sooner than it would trap. */
 static bool end_emulation(struct context *context, uintptr_t address, enum reason reason) {
-    const bool own_trap = reason == REASON_BREAKPOINT && top(context)->patch->kind == PATCH_REGION &&
+    const bool own_trap = reason == REASON_BREAKPOINT && is_checkpoint(top(context)) &&
                           *(const uint8_t *)address == BREAKPOINT && !breakpoint_at(address);
     if (own_trap)
         return raise_fault(context, FAULT_TRAP, address, address);
