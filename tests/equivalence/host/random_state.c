@@ -1,5 +1,6 @@
 /* A random state of the machine in which a case makes sense: registers and flags of every kind, and memory operands
  * where it hurts: across granules of the undo log, across pages, at and over the end of what is mapped. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "machine.h"
@@ -102,8 +103,10 @@ static uint64_t place(const struct operand *operand) {
         address = start + below(ARENA_BYTES - (size < ARENA_BYTES ? size : 0));
         break;
     }
-    if (below(512) == 0)
-        return interesting(); /* nowhere */
+    if (below(512) == 0) { /* nowhere; what the host itself occupies is not for cases to write to */
+        address = interesting();
+        return address < CASES ? address & (PAGE - 1) : address;
+    }
     return address & -(uint64_t)aligned;
 }
 
@@ -210,6 +213,14 @@ static void set_up(const struct test_case *test) {
     }
 }
 
+/* Near the operand, or behind the end of its arena, where nothing else is; never where the host is. */
+static uint64_t bit_offset(const struct operand *operand) {
+    enum { NEAR = 8192, AWAY = 8 * 0x20000 };
+    const bool away = operand->arena != ARENA_STACK && operand->arena != ARENA_HIGH && below(8) == 0;
+    const int offset = (int)below(2 * NEAR) - NEAR;
+    return (uint64_t)(away ? offset + (below(2) ? AWAY : -AWAY) : offset);
+}
+
 static uint64_t stack_pointer(void) {
     const uint64_t start = (uint64_t)arena_at[ARENA_STACK];
     switch (below(32)) {
@@ -249,7 +260,7 @@ void make_state(const struct test_case *test) {
     if (test->bit_register != NO_REGISTER) {
         const struct operand *operand = &test->operands[0];
         if (test->bit_register != operand->base && test->bit_register != operand->index)
-            in.general[test->bit_register] = below(8) ? (uint64_t)((int)below(16384) - 8192) : interesting();
+            in.general[test->bit_register] = bit_offset(operand);
     }
     if (test->count_register != NO_REGISTER)
         in.general[test->count_register] = below(16) ? below(2u << 2 * below(6)) : interesting();
