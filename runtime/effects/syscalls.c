@@ -17,6 +17,8 @@ enum {
     MADV_DONTNEED = 4,
     MADV_FREE = 8,
     CLONE_VM = 0x100,
+    CLONE_PIDFD = 0x1000,
+    CLONE_PARENT_SETTID = 0x100000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
@@ -85,13 +87,6 @@ static bool log_message(struct context *context, uint64_t address) {
            log_vectors(context, message.vectors, message.vector_count);
 }
 
-static uint64_t ioctl_size(uint64_t request) {
-    uint64_t size = request >> 16 & 0x3fff, direction = request >> 30 & 3;
-    if (direction == 1) /* _IOW: the kernel only reads */
-        return 0;
-    return size ? size : 256;
-}
-
 static bool log_output(struct context *context, const struct output *output) {
     uint64_t address = argument(context, output->argument), with = argument(context, output->with);
     uint32_t pointed = 0;
@@ -101,10 +96,10 @@ static bool log_output(struct context *context, const struct output *output) {
     case SIZE_FIXED:
         return log_range(context, address, output->size);
     case SIZE_ARGUMENT:
-        return log_range(context, address, with < 1ull << 40 ? with * output->size : 0);
+        return log_range(context, address, with < 1ull << 40 ? with * output->size + output->more : 0);
     case SIZE_POINTED:
         safe_copy(&pointed, (const void *)with, sizeof pointed);
-        return log_range(context, address, pointed);
+        return log_range(context, address, (size_t)pointed + output->more);
     case SIZE_VECTOR:
         return log_vectors(context, address, with);
     case SIZE_MESSAGE:
@@ -116,8 +111,11 @@ static bool log_output(struct context *context, const struct output *output) {
         return true;
     case SIZE_BITS:
         return log_range(context, address, ((with & 0xffff) + 63) / 64 * 8);
-    case SIZE_IOCTL:
-        return log_range(context, address, ioctl_size(with));
+    case SIZE_PAGES:
+        return log_range(context, address, (with + OS_PAGE - 1) / OS_PAGE);
+    case SIZE_COMMAND:
+        return command_bytes(context->registers.general[RAX], output->argument, with, &pointed) &&
+               log_range(context, address, pointed);
     }
     return false;
 }
@@ -297,14 +295,24 @@ static void before_sigaltstack(struct context *context) {
 
 /* ---- processes ---- */
 
+struct clone_arguments { /* of clone3 */
+    uint64_t flags, pidfd, child_thread, parent_thread;
+};
+
 static void before_clone(struct context *context, uint64_t number) {
-    uint64_t flags = number == NR_vfork ? CLONE_VM : number == NR_fork ? 0 : argument(context, 0);
-    if (number == NR_clone3 && safe_copy(&flags, (const void *)argument(context, 0), sizeof flags) < sizeof flags)
+    struct clone_arguments given = {.flags = number == NR_vfork ? CLONE_VM : 0};
+    if (number == NR_clone)
+        given = (struct clone_arguments){argument(context, 0), argument(context, 2), 0, argument(context, 2)};
+    if (number == NR_clone3 && safe_copy(&given, (const void *)argument(context, 0), sizeof given) < sizeof given)
         return;
-    if (flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
+    if (given.flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
         return;
     }
+    if (given.flags & CLONE_PIDFD)
+        log_range(context, given.pidfd, sizeof(int32_t));
+    if (given.flags & CLONE_PARENT_SETTID)
+        log_range(context, given.parent_thread, sizeof(int32_t));
     context->irreversible++;
     watch(context);
 }
@@ -355,7 +363,7 @@ bool before_syscall(struct context *context) {
     }
     for (unsigned i = 0; i < rule->outputs; i++)
         if (!log_output(context, &rule->output[i])) {
-            give_way(context, REASON_LOG_FULL);
+            give_way(context, rule->output[i].kind == SIZE_COMMAND ? REASON_UNKNOWN_SYSCALL : REASON_LOG_FULL);
             return false;
         }
     context->argument[0] = number;

@@ -23,8 +23,8 @@ from stemrw.runtime import load_image
 
 _WATCH_MAP, _WATCH_UNMAP = 0, 1
 _FREE_BREAKPOINTS = (2, 3)
-_JUMP_RESUME = bytes.fromhex("65ff2425")
-"""jmp gs:[…], without its displacement: the last instruction before rescue_entry in entry.S."""
+_JUMP_BY_CONTEXT = bytes.fromhex("65ff2425")
+"""jmp gs:[…], without its displacement."""
 _WORD = (1 << 64) - 1
 _LAST_ERROR = 4095
 
@@ -208,9 +208,10 @@ class Tracee:
 
     def resume_jump(self) -> int:
         """The instruction of the runtime that leads back to the cache once C is done."""
-        address = self.symbol("rescue_entry") - len(_JUMP_RESUME) - 4
-        assert self.read(address, len(_JUMP_RESUME)) == _JUMP_RESUME, "entry.S ends run_service in another way now"
-        return address
+        layout = load_image().structs["context"]
+        jump = _JUMP_BY_CONTEXT + layout.fields["resume"][0].to_bytes(4, "little")
+        start, end = self.symbol("run_service"), self.symbol("rescue_entry")
+        return start + self.read(start, end - start).index(jump)
 
     def is_runtime(self, pc: int) -> bool:
         """Whether the runtime's own code lies there."""
