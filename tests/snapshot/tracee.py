@@ -72,10 +72,12 @@ class Tracee:
         stdin: Path | None = None,
         environment: Mapping[str, str] | None = None,
         seconds: float = 60,
+        executes: int = 0,
     ) -> Self:
         """Start it with its output thrown away.  After `seconds` every wait raises Lost.
 
-        A program whose hardened module is a library runs until that is mapped.
+        One that executes others before the hardened one, as a shell does, runs until `executes` of these have begun;
+        then, as a program whose hardened module is a library does, until that is mapped.
         """
         source, sink = os.open(stdin or os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
         variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -86,7 +88,11 @@ class Tracee:
             os.close(sink)
         tracee = cls(pid, time.monotonic() + seconds)
         tracee._wait()
-        ptrace.request(ptrace.SETOPTIONS, pid, 0, ptrace.OPTION_EXITKILL)
+        # Without TRACEEXEC a further exec would be told by a SIGTRAP like any other.
+        ptrace.request(ptrace.SETOPTIONS, pid, 0, ptrace.OPTION_EXITKILL | ptrace.OPTION_TRACEEXEC)
+        while executes:
+            ptrace.request(ptrace.CONT, pid)
+            executes -= tracee._wait() == signal.SIGTRAP  # other signals do not matter here
         while not tracee._find_payload():
             ptrace.request(ptrace.SYSCALL, pid)
             tracee._wait()
