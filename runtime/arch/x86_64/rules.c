@@ -7,6 +7,7 @@
  *   spill[0]  rcx, from an indirect branch to its target's entry     spill[1], spill[2]  rax, rdx of a store check
  *   spill[3]  scratch of an operand out of reach, flags of a store check
  */
+#include "region/masked.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
 
@@ -342,9 +343,12 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     emit32(OUT, cold->back - (emitted(OUT) + 4));
     STORE_CONTEXT(OUT, RDX, resume);
     LOAD_CONTEXT(OUT, RDX, spill[2]);
+    const bool masked = store_is_masked(&at->decoded, at->bytes);
+    if (masked)
+        emit_context_immediate(OUT, offsetof(struct context, target), new_slot(builder, at->address));
     emit_context_immediate(OUT, offsetof(struct context, argument) + 8,
                            at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0) |
-                               (at->decoded.lock ? LOG_ATOMIC : 0));
+                               (at->decoded.lock ? LOG_ATOMIC : 0) | (masked ? LOG_MASKED : 0));
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LOG);
     emit_context_jump(OUT, offsetof(struct context, run_service));
 }
