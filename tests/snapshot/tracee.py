@@ -224,9 +224,17 @@ class Tracee:
         return self.payload is not None and self.payload.start <= pc < self.payload.end
 
     def in_region(self) -> bool:
-        """Whether the thread runs translated code, with a checkpoint to return to."""
-        now = self.registers()
-        return now["rip"] in self.own and self.struct("context", now["gs_base"])["depth"] > 0
+        """Whether the thread runs translated code of a region: with a checkpoint to return to, which functions that
+        are only observed do not have."""
+        now, constants = self.registers(), load_image().constants
+        if now["rip"] not in self.own:
+            return False
+        context = self.struct("context", now["gs_base"])
+        for i in range(context["depth"]):
+            mark = self.struct("mark", context["mark"] - i * constants["MARK_BYTES"])
+            if self.struct("patch", mark["patch"])["kind"] == constants["PATCH_REGION"]:
+                return True
+        return False
 
     def snapshot(self) -> Snapshot:
         """Mappings, and the contents of writable memory."""
