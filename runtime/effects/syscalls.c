@@ -19,6 +19,7 @@ enum {
     CLONE_VM = 0x100,
     CLONE_PIDFD = 0x1000,
     CLONE_PARENT_SETTID = 0x100000,
+    CLONE_CHILD_SETTID = 0x1000000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
@@ -299,11 +300,18 @@ struct clone_arguments { /* of clone3 */
     uint64_t flags, pidfd, child_thread, parent_thread;
 };
 
-static void before_clone(struct context *context, uint64_t number) {
-    struct clone_arguments given = {.flags = number == NR_vfork ? CLONE_VM : 0};
+/* False: they cannot be read, and the kernel says EFAULT. */
+static bool clone_arguments(const struct context *context, uint64_t number, struct clone_arguments *given) {
+    *given = (struct clone_arguments){.flags = number == NR_vfork ? CLONE_VM : 0};
     if (number == NR_clone)
-        given = (struct clone_arguments){argument(context, 0), argument(context, 2), 0, argument(context, 2)};
-    if (number == NR_clone3 && safe_copy(&given, (const void *)argument(context, 0), sizeof given) < sizeof given)
+        *given = (struct clone_arguments){argument(context, 0), argument(context, 2), argument(context, 3),
+                                          argument(context, 2)};
+    return number != NR_clone3 || safe_copy(given, (const void *)argument(context, 0), sizeof *given) == sizeof *given;
+}
+
+static void before_clone(struct context *context, uint64_t number) {
+    struct clone_arguments given;
+    if (!clone_arguments(context, number, &given))
         return;
     if (given.flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
@@ -315,6 +323,15 @@ static void before_clone(struct context *context, uint64_t number) {
         log_range(context, given.parent_thread, sizeof(int32_t));
     context->irreversible++;
     watch(context);
+}
+
+/* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again. */
+static void after_fork(struct context *context, uint64_t number) {
+    struct clone_arguments given;
+    context->thread = os_gettid();
+    if (clone_arguments(context, number, &given) && given.flags & CLONE_CHILD_SETTID)
+        log_amend(context, given.child_thread, &context->thread, sizeof context->thread);
+    perf_map_after_fork();
 }
 
 /* True: a fault was raised. */
@@ -395,7 +412,6 @@ void after_syscall(struct context *context) {
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
     } else if (result == 0) { /* a forked child */
-        context->thread = os_gettid();
-        perf_map_after_fork();
+        after_fork(context, number);
     }
 }
