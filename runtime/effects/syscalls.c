@@ -3,12 +3,13 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "region/serve.h"
-#include "translate/cache.h"
+#include "translate/unit.h"
 
 enum {
     MAP_FIXED = 0x10,
@@ -18,12 +19,16 @@ enum {
     MADV_FREE = 8,
     CLONE_VM = 0x100,
     CLONE_PIDFD = 0x1000,
+    CLONE_THREAD = 0x10000,
     CLONE_PARENT_SETTID = 0x100000,
     CLONE_CHILD_SETTID = 0x1000000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
     SYSCALL_BYTES = 2,
+    EPERM = 1,
+    PR_SET_SECCOMP = 22,
+    SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
 
 static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
@@ -123,6 +128,10 @@ static bool log_output(struct context *context, const struct output *output) {
 
 /* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
 static void save_position(struct context *context) {
+    if (context->state->sealed) {
+        context->irreversible++;
+        return;
+    }
     uint64_t fd = argument(context, 0);
     long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
     uint64_t data = (uint64_t)offset;
@@ -132,9 +141,19 @@ static void save_position(struct context *context) {
         log_operation(context, LOG_OFFSET, fd, &data, 1);
 }
 
+/* The thread's signal mask, as the program has it. */
+static long change_mask(struct context *context, int how, const uint64_t *set, uint64_t *old) {
+    if (!context->held)
+        return os_sigmask(how, set, old);
+    *old = context->held_mask;
+    if (set)
+        context->held_mask = how == OS_SIG_BLOCK ? *old | *set : how == OS_SIG_UNBLOCK ? *old & ~*set : *set;
+    return how > OS_SIG_SETMASK ? -OS_EINVAL : 0;
+}
+
 static void save_mask(struct context *context) {
     uint64_t mask;
-    if (os_sigmask(OS_SIG_BLOCK, NULL, &mask) == 0)
+    if (change_mask(context, OS_SIG_BLOCK, NULL, &mask) == 0)
         log_operation(context, LOG_SIGNAL_MASK, mask, NULL, 0);
 }
 
@@ -144,20 +163,20 @@ static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
     switch (number) {
-    case NR_munmap:
-        if (range_overlaps(start, size)) {
-            give_way(context, REASON_UNKNOWN_CODE);
-        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) ||
-                   !size || !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
-            context->irreversible++;
-        } else {
+    case NR_munmap: /* code too: until the commit it stays where it is, and what we know of it true */
+        if (!context->exact && context->deferred_bytes + size <= DEFERRED_BYTES && !(start & (OS_PAGE - 1)) && size &&
+            log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->deferred_bytes += size;
             skip(context, 0);
+        } else if (range_overlaps(start, size)) {
+            give_way(context, REASON_UNKNOWN_CODE);
+        } else {
+            context->irreversible++;
         }
         return false;
     case NR_mmap:
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-            if (range_overlaps(start, size) || context->deferred) {
+            if (range_overlaps(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
                 return false;
             }
@@ -229,6 +248,10 @@ static bool is_fatal_by_default(uint64_t signal) {
 /* abort and its kin end in a signal that the thread sends itself. */
 static bool before_kill(struct context *context, uint64_t number) {
     uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
+    if (context->state->sealed) { /* who we are, and what would happen, would have to be asked for */
+        context->irreversible += signal != 0;
+        return false;
+    }
     bool me = number == NR_kill ? (int)argument(context, 0) == os_getpid()
               : number == NR_tkill
                   ? (int)argument(context, 0) == os_gettid()
@@ -244,17 +267,17 @@ static void before_sigaction(struct context *context) {
     uint64_t signal = argument(context, 0), wish_at = argument(context, 1), old_at = argument(context, 2);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_sigaction));
-    if (signal >= 32 || !(HANDLED_SIGNALS >> signal & 1) || argument(context, 3) != 8) {
-        context->irreversible += wish_at != 0;
-        return;
-    }
     struct os_sigaction wish, old;
-    if (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish)
-        return; /* the kernel says EFAULT */
-    signals_wish((int)signal, wish_at ? &wish : NULL, &old);
-    if (old_at)
+    if (!signal || signal > LAST_SIGNAL || argument(context, 3) != 8 ||
+        (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish))
+        return; /* the kernel says EINVAL, EFAULT */
+    const long result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
+    if (!result && wish_at)
+        context->irreversible +=
+            !log_operation(context, LOG_SIGNAL_ACTION, signal, (const uint64_t *)&old, sizeof old / sizeof(uint64_t));
+    if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
-    skip(context, 0);
+    skip(context, result);
 }
 
 /* A fault while its signal is blocked kills without asking any handler: in a region these signals stay open. */
@@ -266,13 +289,19 @@ static void before_sigmask(struct context *context) {
     if (!set_at || argument(context, 3) != sizeof set)
         return;
     save_mask(context);
-    if (how == OS_SIG_UNBLOCK || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
+    if ((how == OS_SIG_UNBLOCK && !context->held) || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
         return;
-    set &= ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
-    long result = os_sigmask((int)how, &set, &old);
+    set &= how == OS_SIG_UNBLOCK ? ~0ull : ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
+    long result = change_mask(context, (int)how, &set, &old);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, result);
+}
+
+/* Whether the program runs on this signal stack, as the kernel would tell, to whom C does not. */
+static bool is_on(const struct context *context, const struct os_stack *stack) {
+    const uint64_t above = context->registers.general[RSP] - stack->start;
+    return !(stack->flags & (OS_SS_DISABLE | (int32_t)OS_SS_AUTODISARM)) && above && above <= stack->size;
 }
 
 /* Our own signal stack is none in the program's eyes; where it has none of its own, ours is there. */
@@ -281,9 +310,13 @@ static void before_sigaltstack(struct context *context) {
     if (old_at)
         log_range(context, old_at, sizeof(struct os_stack));
     struct os_stack old;
-    long result = os_sigaltstack((const struct os_stack *)wish_at, &old);
+    long result = os_sigaltstack(NULL, &old);
     if (context->alternate_ours)
         old = (struct os_stack){.flags = OS_SS_DISABLE};
+    if (is_on(context, &old))
+        old.flags |= OS_SS_ONSTACK;
+    if (wish_at)
+        result = old.flags & OS_SS_ONSTACK ? -EPERM : os_sigaltstack((const struct os_stack *)wish_at, NULL);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     if (!result && wish_at) {
@@ -313,7 +346,7 @@ static void before_clone(struct context *context, uint64_t number) {
     struct clone_arguments given;
     if (!clone_arguments(context, number, &given))
         return;
-    if (given.flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
+    if (given.flags & CLONE_THREAD) { /* what others see must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
         return;
     }
@@ -323,14 +356,31 @@ static void before_clone(struct context *context, uint64_t number) {
         log_range(context, given.parent_thread, sizeof(int32_t));
     context->irreversible++;
     watch(context);
+    if (given.flags & CLONE_VM)
+        context->resume += SHARED_MEMORY_CHILD;
+}
+
+/* From here on any system call of ours may be the process's end: what they would tell is looked up now. */
+static void before_seal(struct context *context, uint64_t number) {
+    const uint64_t what = argument(context, 0);
+    context->irreversible++;
+    if (context->state->sealed || (number == NR_prctl ? what != PR_SET_SECCOMP : what > SECCOMP_SET_MODE_FILTER))
+        return;
+    ranges_refresh();
+    log_run_deferred(context);
+    context->state->sealed = 1;
+    watch(context);
 }
 
 /* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again. */
 static void after_fork(struct context *context, uint64_t number) {
     struct clone_arguments given;
-    context->thread = os_gettid();
-    if (clone_arguments(context, number, &given) && given.flags & CLONE_CHILD_SETTID)
-        log_amend(context, given.child_thread, &context->thread, sizeof context->thread);
+    int32_t thread;
+    if (!context->state->sealed)
+        context->thread = os_gettid();
+    if (clone_arguments(context, number, &given) && given.flags & CLONE_CHILD_SETTID &&
+        safe_copy(&thread, (const void *)given.child_thread, sizeof thread) == sizeof thread)
+        log_amend(context, given.child_thread, &thread, sizeof thread);
     perf_map_after_fork();
 }
 
@@ -356,11 +406,18 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_vfork:
         before_clone(context, number);
         return false;
-    case NR_execve: /* the end of this image, process or thread; a vfork child must leave its parent's context idle */
+    case NR_execve: /* if it fails, the region goes on, else this memory ends; unless it is a vfork child's parent's */
     case NR_execveat:
-    case NR_exit:
+        if (context->state->sealed || context_is_lent(context))
+            commit_all(context);
+        return false;
+    case NR_exit: /* of a thread, whose context others take over, or that is such a child */
     case NR_exit_group:
         commit_all(context);
+        return false;
+    case NR_prctl:
+    case NR_seccomp:
+        before_seal(context, number);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:
@@ -411,6 +468,8 @@ void after_syscall(struct context *context) {
             log_operation(context, LOG_CLOSE, result, NULL, 0);
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
+    } else if (number == NR_prctl || number == NR_seccomp) {
+        context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
     } else if (result == 0) { /* a forked child */
         after_fork(context, number);
     }

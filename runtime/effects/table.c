@@ -137,7 +137,7 @@ static const struct syscall_rule rules[] = {
     NONE(sched_get_priority_max, PURE), NONE(sched_get_priority_min, PURE), TWO(getcpu, PURE, FIXED(0, 4), FIXED(1, 4)),
     ONE(getrandom, PURE, COUNT(0, 1)), NONE(membarrier, PURE), NONE(set_robust_list, GONE),
     TWO(get_robust_list, PURE, FIXED(1, 8), FIXED(2, 8)), NONE(rseq, GONE),
-    NONE(set_tid_address, GONE), TWO(prctl, GONE, COMMAND(1, 0), COMMAND(4, 0)), NONE(seccomp, GONE),
+    NONE(set_tid_address, GONE), TWO(prctl, OWN, COMMAND(1, 0), COMMAND(4, 0)), NONE(seccomp, OWN),
     NONE(personality, GONE),
     NONE(unshare, GONE), NONE(setns, GONE), NONE(landlock_create_ruleset, GONE), NONE(landlock_add_rule, GONE),
     NONE(landlock_restrict_self, GONE), NONE(add_key, GONE), NONE(request_key, GONE), ONE(syslog, GONE, COUNT(1, 2)),

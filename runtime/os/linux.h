@@ -18,6 +18,9 @@ enum os_protection { OS_NONE = 0, OS_READ = 1, OS_WRITE = 2, OS_EXECUTE = 4 };
 /* Reserve or allocate anonymous private memory that is not counted against overcommit; NULL when there is none.
  * `near` is a hint: 0 for anywhere; with `exact` the mapping is at `near` or not at all. */
 void *os_map(uintptr_t near, size_t size, int protection, bool exact);
+
+/* Whether what is left could hold three more of it: of little, the program needs most. */
+bool os_room(size_t size, int protection);
 void os_unmap(void *start, size_t size);
 bool os_protect(void *start, size_t size, int protection);
 bool os_wipe_on_fork(void *start, size_t size); /* a forked child finds zeroes there; one that shares memory does not */
@@ -54,7 +57,7 @@ enum os_signal {
     OS_SIGSYS = 31,
 };
 
-enum { OS_SA_SIGINFO = 4, OS_SA_ONSTACK = 0x08000000, OS_SA_RESTORER = 0x04000000, OS_SA_NODEFER = 0x40000000 };
+enum { OS_SA_SIGINFO = 4, OS_SA_ONSTACK = 0x08000000, OS_SA_RESTORER = 0x04000000, OS_SA_RESETHAND = 0x80000000 };
 enum { OS_SIG_DFL = 0, OS_SIG_IGN = 1 };
 enum { OS_SIG_BLOCK = 0, OS_SIG_UNBLOCK = 1, OS_SIG_SETMASK = 2 };
 
@@ -72,6 +75,7 @@ struct os_stack {
     uint64_t size;
 };
 enum { OS_SS_ONSTACK = 1, OS_SS_DISABLE = 2 };
+#define OS_SS_AUTODISARM (1u << 31)
 
 struct os_siginfo {
     int32_t signal, error, code, padding;
@@ -85,7 +89,8 @@ struct os_context { /* what SA_SIGINFO handlers get as third argument (struct uc
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
     uint16_t cs, gs, fs, ss;
     uint64_t error, trap, oldmask, cr2;
-    uint64_t fpstate;
+    uint64_t fpstate, reserved[8];
+    uint64_t mask; /* of signals, while the handler has not returned */
 };
 
 long os_sigaction(int signal, const struct os_sigaction *new_action, struct os_sigaction *old_action);

@@ -106,7 +106,7 @@ struct context {
     uint64_t log_start;
     uint64_t deferred; /* operations in the log that wait for the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
-    uint32_t padding_exact;
+    uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -125,6 +125,7 @@ struct context {
     uint64_t fault_pc;
     uint64_t fault_address;
     uint64_t fault_rdx;
+    uint64_t held_mask; /* the thread's signal mask while one is held */
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
@@ -157,6 +158,9 @@ void restore_signal_stack(struct context *context, const struct os_stack *old);
 
 /* Forget lookups of an older generation of the code cache. */
 void context_follow(struct context *context);
+
+/* Whether a child on our memory (vfork) runs on its parent's context.  Sealed, it cannot be told: false. */
+bool context_is_lent(const struct context *context);
 
 /* The one in the gs base, if it is this thread's; NULL otherwise. */
 struct context *context_current(const struct state *state);

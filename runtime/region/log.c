@@ -1,6 +1,7 @@
 #include "region/log.h"
 
 #include "arch/x86_64/unistd.h"
+#include "fault/handlers.h"
 #include "os/linux.h"
 #include "region/runtime.h"
 
@@ -24,7 +25,8 @@ static uint64_t *narrow(struct context *context) {
 
 bool log_create(struct context *context) {
     for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {
-        char *start = os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false);
+        const bool room = os_room(size + WIDE_BYTES, OS_READ | OS_WRITE);
+        char *start = room ? os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false) : NULL;
         if (!start)
             continue;
         context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
@@ -43,8 +45,11 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
     if (context->log + padded + sizeof(struct trailer) > context->log_end)
         return false;
     size_t copied = safe_copy((void *)context->log, data, size);
-    if (kind == LOG_BYTES && copied == 0)
-        return true; /* not mapped: the access itself will fault */
+    if (kind == LOG_BYTES && copied == 0) { /* not mapped: it will fault, unless a mask spares the bytes of this page */
+        const size_t spared = -operand & (OS_PAGE - 1);
+        return !spared || spared >= size ||
+               append(context, kind, operand + spared, (const char *)data + spared, size - spared);
+    }
     padded = (copied + 7) & ~(size_t)7;
     *(struct trailer *)(context->log + padded) = (struct trailer){operand, copied | (uint64_t)kind << KIND_SHIFT};
     context->log += padded + sizeof(struct trailer);
@@ -92,7 +97,8 @@ bool log_range(struct context *context, uintptr_t address, size_t size) {
         size = mapped(address, size);
     if (!size)
         return true;
-    if (context->exact)
+    /* Where others write, or nobody (what a loader maps over): the same for each granule, and asked once. */
+    if (context->exact || (size > GRANULE_BYTES && !private_until(address)))
         return append(context, LOG_BYTES, address, (const void *)address, size);
     uintptr_t end = address + size;
     for (uintptr_t next; address < end; address = next) {
@@ -136,6 +142,9 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_SIGNAL_STACK:
         restore_signal_stack(context, &(struct os_stack){operand, (int32_t)data[0], 0, data[1]});
         break;
+    case LOG_SIGNAL_ACTION:
+        handlers_change((int)operand, (const struct os_sigaction *)data, &(struct os_sigaction){0});
+        break;
     case LOG_BREAK:
         os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
         break;
@@ -145,6 +154,8 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
         context->deferred_bytes -= data[0];
+        break;
+    case LOG_NOTHING:
         break;
     }
 }
@@ -171,14 +182,29 @@ void log_amend(struct context *context, uintptr_t address, const void *data, siz
     }
 }
 
-static void run_deferred(struct context *context) {
-    for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
+bool log_defers(const struct context *context, uintptr_t start, size_t size) {
+    uint64_t left = context->deferred;
+    for (uint64_t at = context->log; at > context->log_start && left;) {
         const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
+        at = (uint64_t)trailer - (((trailer->size & ((1ull << KIND_SHIFT) - 1)) + 7) & ~7ull);
+        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
+            continue;
+        if (trailer->operand < start + size && start < trailer->operand + *(const uint64_t *)at)
+            return true;
+        left--;
+    }
+    return false;
+}
+
+void log_run_deferred(struct context *context) {
+    for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
+        struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
         size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
         at = (uint64_t)trailer - ((size + 7) & ~(size_t)7);
         if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
             continue;
         os_unmap((void *)trailer->operand, *(const uint64_t *)at);
+        trailer->size = size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
         context->deferred--;
     }
     context->deferred = context->deferred_bytes = 0;
@@ -186,11 +212,11 @@ static void run_deferred(struct context *context) {
 
 void log_commit(struct context *context) {
     if (context->deferred)
-        run_deferred(context);
+        log_run_deferred(context);
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;
     uint64_t used = context->log - context->log_start;
-    if (used > LOG_KEEP_BYTES)
+    if (used > LOG_KEEP_BYTES && !context->state->sealed)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
     context->log = context->log_start;
     context->irreversible = 0;

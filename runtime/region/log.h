@@ -21,9 +21,11 @@ enum log_kind {
     LOG_OFFSET,         /* file offset of descriptor (address) was (data) */
     LOG_SIGNAL_MASK,    /* was (address) */
     LOG_SIGNAL_STACK,   /* was at (address); data = flags, size */
+    LOG_SIGNAL_ACTION,  /* of signal (address); data = struct os_sigaction */
     LOG_BREAK,          /* program break was (address) */
     LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
+    LOG_NOTHING,        /* and has been done */
 };
 
 enum { LOG_PROBED = 1 << 20 }; /* of a longer range only what is mapped is logged */
@@ -37,6 +39,7 @@ void log_destroy(struct context *context);
 /* Before `size` bytes at `address` change, upwards.  False: the log is full. */
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
+bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
 
 /* A rollback shall restore this there, where it would restore something older. */
 void log_amend(struct context *context, uintptr_t address, const void *data, size_t size);
@@ -44,6 +47,9 @@ void log_amend(struct context *context, uintptr_t address, const void *data, siz
 /* Undo everything back to position `to`; or make it final. */
 void log_rollback(struct context *context, uint64_t to);
 void log_commit(struct context *context);
+
+/* What waits for the commit cannot wait any longer. */
+void log_run_deferred(struct context *context);
 
 /* Forget what the filter knows: after a rollback, and when it begins to matter that other threads exist. */
 void log_new_epoch(struct context *context);

@@ -21,8 +21,7 @@ static struct mark *top(const struct context *context) {
     return (struct mark *)context->mark;
 }
 
-/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
-static uintptr_t native_address(uintptr_t address) {
+uintptr_t native_address(uintptr_t address) {
     uintptr_t link = address - load_bias();
     const struct patch *patches = patch_table();
     for (uint32_t p = 0; p < payload_header.patch_count; p++) {
@@ -32,6 +31,11 @@ static uintptr_t native_address(uintptr_t address) {
             return (uintptr_t)&payload_header + patches[p].displaced + patches[p].boundaries[into];
     }
     return address;
+}
+
+/* Of a region; a function that is emulated only to be observed has nothing to go back to. */
+static bool is_checkpoint(const struct mark *mark) {
+    return mark->patch->kind == PATCH_REGION;
 }
 
 static void pop_mark(struct context *context) {
@@ -50,36 +54,59 @@ void commit_all(struct context *context) {
     log_commit(context);
 }
 
+/* Are there two words below the red zone, for native_without_base?  Dead memory, so that writing its bytes back does no
+ * harm. */
+static bool has_room_below(uint64_t rsp) {
+    enum { RED_ZONE = 128, WORDS = 16 };
+    char *words = (char *)(rsp - RED_ZONE - WORDS);
+    return safe_copy(words, words, WORDS) == WORDS;
+}
+
 void go_native(struct context *context, uintptr_t address, enum reason reason) {
     const struct patch *patch = context->depth ? top(context)->patch : NULL;
     commit_all(context);
     degrade(context->state, patch, reason);
     context->resume = native_address(address);
-    if (reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED) { /* it may be about to use or to set the base */
+    const bool about_base = reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED; /* it may use or set it */
+    if (about_base && has_room_below(context->registers.general[RSP])) {
         context->target = context->resume;
         context->resume = (uint64_t)&native_without_base;
     }
 }
 
-/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call. */
+/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call.  Without a
+ * checkpoint to go back to, the program faults there itself. */
 static bool raise_wild_jump(struct context *context, uintptr_t target) {
     uintptr_t caller = 0;
+    if (!is_checkpoint(top(context))) {
+        go_native(context, target, REASON_UNKNOWN_CODE);
+        return false;
+    }
     safe_copy(&caller, (const void *)context->registers.general[RSP], sizeof caller);
     return raise_fault(context, FAULT_WILD_JUMP, range_known(caller) ? caller - 1 : target, target);
 }
 
-/* Locked translation.  NULL with *reason: run it natively. */
+/* NULL with *reason: run it natively. */
 static struct translation *translation_of(uintptr_t source, bool entry, enum reason *reason, bool *executable) {
     *executable = true;
     if (source >= VSYSCALL_PAGE && source < VSYSCALL_PAGE + OS_PAGE) {
         *reason = REASON_UNKNOWN_CODE;
         return NULL;
     }
+    struct translation *found = cache_find(source);
+    if (found && (!entry || found->entry))
+        return found;
+    if (module_state()->sealed) { /* code that cannot even be read is none */
+        uint8_t byte;
+        *reason = REASON_SEALED;
+        *executable = safe_copy(&byte, (const void *)source, sizeof byte) == sizeof byte;
+        return NULL;
+    }
     if (!runtime_lock()) {
         *reason = REASON_BUSY;
         return NULL;
     }
-    struct translation *found = NULL;
+    found = NULL;
     const struct range *range = range_of(source);
     if (!range) {
         *reason = REASON_UNKNOWN_CODE;
@@ -97,7 +124,8 @@ static struct translation *translation_of(uintptr_t source, bool entry, enum rea
 bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     while (context->depth && rsp > context->mark_rsp) {
-        if (rsp == context->mark_rsp + 8 && target != top(context)->return_address)
+        const bool returns = rsp == context->mark_rsp + 8 && is_checkpoint(top(context));
+        if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
     }
@@ -201,10 +229,9 @@ static void log_store(struct context *context) {
 static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     uint8_t byte;
     uintptr_t page = (end - 1) & -OS_PAGE;
-    if (*size > LOG_PROBED)
-        while (end - page < *size && safe_copy(&byte, (const void *)page, 1))
-            page -= OS_PAGE;
-    if (*size > LOG_PROBED && end - page < *size)
+    while (end - page < *size && safe_copy(&byte, (const void *)page, 1))
+        page -= OS_PAGE;
+    if (end - page < *size)
         *size = page + OS_PAGE < end ? end - page - OS_PAGE : 0;
     return end - *size;
 }
@@ -263,7 +290,7 @@ static void log_other_store(struct context *context) {
             go_native(context, source, REASON_LOG_FULL);
         return;
     }
-    uint64_t address = general[RDI], size = at.operand_bytes;
+    uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
         address = general[modrm_register(&at, bytes)];
         size = 64;
@@ -339,7 +366,7 @@ static void stack_loaded(struct context *context) {
 /* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
  * there.  That takes opening files, which the program may have forbidden itself: no sooner than it would trap. */
 static bool end_emulation(struct context *context, uintptr_t address, enum reason reason) {
-    const bool own_trap = reason == REASON_BREAKPOINT && top(context)->patch->kind == PATCH_REGION &&
+    const bool own_trap = reason == REASON_BREAKPOINT && is_checkpoint(top(context)) &&
                           *(const uint8_t *)address == BREAKPOINT && !breakpoint_at(address);
     if (own_trap)
         return raise_fault(context, FAULT_TRAP, address, address);
