@@ -11,16 +11,17 @@ bool before_syscall(struct context *context);
 /* The result is in .registers; resumes at .target's translation. */
 void after_syscall(struct context *context);
 
-/* What the kernel writes for a system call: up to three areas. */
+/* What the kernel writes for a system call: up to four areas. */
 enum size_kind {
     SIZE_FIXED,    /* .size bytes */
-    SIZE_ARGUMENT, /* argument[.with] bytes, times .size */
-    SIZE_POINTED,  /* *(uint32_t *)argument[.with] bytes */
+    SIZE_ARGUMENT, /* argument[.with] bytes, times .size; and .more */
+    SIZE_POINTED,  /* *(uint32_t *)argument[.with] bytes; and .more */
     SIZE_VECTOR,   /* argument is struct iovec[argument[.with]]: the buffers */
     SIZE_MESSAGE,  /* argument is struct msghdr: itself, name, control, buffers */
     SIZE_MESSAGES, /* … struct mmsghdr[argument[.with]] */
     SIZE_BITS,     /* argument[.with] bits, rounded up to 8 bytes */
-    SIZE_IOCTL,    /* as the request in argument[.with] encodes; old style requests: 256 */
+    SIZE_PAGES,    /* a byte for each page of argument[.with] bytes */
+    SIZE_COMMAND,  /* as the command in argument[.with] has it (commands.c) */
 };
 
 struct output {
@@ -28,6 +29,7 @@ struct output {
     uint8_t kind;     /* enum size_kind */
     uint8_t with;
     uint16_t size;
+    uint16_t more;
 };
 
 enum effect {
@@ -42,9 +44,12 @@ struct syscall_rule {
     uint16_t number;
     uint8_t effect; /* enum effect */
     uint8_t outputs;
-    struct output output[3];
+    struct output output[4];
 };
 
 const struct syscall_rule *syscall_rule(uint64_t number); /* NULL: unknown */
+
+/* Bytes that a call of many commands (ioctl, fcntl, futex …) writes where `argument` points.  False: not known. */
+bool command_bytes(uint64_t number, unsigned argument, uint64_t command, uint32_t *bytes);
 
 #endif

@@ -18,7 +18,10 @@ enum {
     MADV_DONTNEED = 4,
     MADV_FREE = 8,
     CLONE_VM = 0x100,
+    CLONE_PIDFD = 0x1000,
     CLONE_THREAD = 0x10000,
+    CLONE_PARENT_SETTID = 0x100000,
+    CLONE_CHILD_SETTID = 0x1000000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
@@ -90,13 +93,6 @@ static bool log_message(struct context *context, uint64_t address) {
            log_vectors(context, message.vectors, message.vector_count);
 }
 
-static uint64_t ioctl_size(uint64_t request) {
-    uint64_t size = request >> 16 & 0x3fff, direction = request >> 30 & 3;
-    if (direction == 1) /* _IOW: the kernel only reads */
-        return 0;
-    return size ? size : 256;
-}
-
 static bool log_output(struct context *context, const struct output *output) {
     uint64_t address = argument(context, output->argument), with = argument(context, output->with);
     uint32_t pointed = 0;
@@ -106,10 +102,10 @@ static bool log_output(struct context *context, const struct output *output) {
     case SIZE_FIXED:
         return log_range(context, address, output->size);
     case SIZE_ARGUMENT:
-        return log_range(context, address, with < 1ull << 40 ? with * output->size : 0);
+        return log_range(context, address, with < 1ull << 40 ? with * output->size + output->more : 0);
     case SIZE_POINTED:
         safe_copy(&pointed, (const void *)with, sizeof pointed);
-        return log_range(context, address, pointed);
+        return log_range(context, address, (size_t)pointed + output->more);
     case SIZE_VECTOR:
         return log_vectors(context, address, with);
     case SIZE_MESSAGE:
@@ -121,8 +117,11 @@ static bool log_output(struct context *context, const struct output *output) {
         return true;
     case SIZE_BITS:
         return log_range(context, address, ((with & 0xffff) + 63) / 64 * 8);
-    case SIZE_IOCTL:
-        return log_range(context, address, ioctl_size(with));
+    case SIZE_PAGES:
+        return log_range(context, address, (with + OS_PAGE - 1) / OS_PAGE);
+    case SIZE_COMMAND:
+        return command_bytes(context->registers.general[RAX], output->argument, with, &pointed) &&
+               log_range(context, address, pointed);
     }
     return false;
 }
@@ -337,17 +336,34 @@ static void before_sigaltstack(struct context *context) {
 
 /* ---- processes ---- */
 
+struct clone_arguments { /* of clone3 */
+    uint64_t flags, pidfd, child_thread, parent_thread;
+};
+
+/* False: they cannot be read, and the kernel says EFAULT. */
+static bool clone_arguments(const struct context *context, uint64_t number, struct clone_arguments *given) {
+    *given = (struct clone_arguments){.flags = number == NR_vfork ? CLONE_VM : 0};
+    if (number == NR_clone)
+        *given = (struct clone_arguments){argument(context, 0), argument(context, 2), argument(context, 3),
+                                          argument(context, 2)};
+    return number != NR_clone3 || safe_copy(given, (const void *)argument(context, 0), sizeof *given) == sizeof *given;
+}
+
 static void before_clone(struct context *context, uint64_t number) {
-    uint64_t flags = number == NR_vfork ? CLONE_VM : number == NR_fork ? 0 : argument(context, 0);
-    if (number == NR_clone3 && safe_copy(&flags, (const void *)argument(context, 0), sizeof flags) < sizeof flags)
+    struct clone_arguments given;
+    if (!clone_arguments(context, number, &given))
         return;
-    if (flags & CLONE_THREAD) { /* what others see must be final */
+    if (given.flags & CLONE_THREAD) { /* what others see must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
         return;
     }
+    if (given.flags & CLONE_PIDFD)
+        log_range(context, given.pidfd, sizeof(int32_t));
+    if (given.flags & CLONE_PARENT_SETTID)
+        log_range(context, given.parent_thread, sizeof(int32_t));
     context->irreversible++;
     watch(context);
-    if (flags & CLONE_VM)
+    if (given.flags & CLONE_VM)
         context->resume += SHARED_MEMORY_CHILD;
 }
 
@@ -361,6 +377,18 @@ static void before_seal(struct context *context, uint64_t number) {
     log_run_deferred(context);
     context->state->sealed = 1;
     watch(context);
+}
+
+/* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again. */
+static void after_fork(struct context *context, uint64_t number) {
+    struct clone_arguments given;
+    int32_t thread;
+    if (!context->state->sealed)
+        context->thread = os_gettid();
+    if (clone_arguments(context, number, &given) && given.flags & CLONE_CHILD_SETTID &&
+        safe_copy(&thread, (const void *)given.child_thread, sizeof thread) == sizeof thread)
+        log_amend(context, given.child_thread, &thread, sizeof thread);
+    perf_map_after_fork();
 }
 
 /* True: a fault was raised. */
@@ -416,7 +444,7 @@ bool before_syscall(struct context *context) {
     }
     for (unsigned i = 0; i < rule->outputs; i++)
         if (!log_output(context, &rule->output[i])) {
-            give_way(context, REASON_LOG_FULL);
+            give_way(context, rule->output[i].kind == SIZE_COMMAND ? REASON_UNKNOWN_SYSCALL : REASON_LOG_FULL);
             return false;
         }
     context->argument[0] = number;
@@ -450,8 +478,6 @@ void after_syscall(struct context *context) {
     } else if (number == NR_prctl || number == NR_seccomp) {
         context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
     } else if (result == 0) { /* a forked child */
-        if (!context->state->sealed)
-            context->thread = os_gettid();
-        perf_map_after_fork();
+        after_fork(context, number);
     }
 }

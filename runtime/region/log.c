@@ -171,6 +171,17 @@ void log_rollback(struct context *context, uint64_t to) {
     log_new_epoch(context);
 }
 
+void log_amend(struct context *context, uintptr_t address, const void *data, size_t size) {
+    for (uint64_t at = context->log; at > context->log_start;) {
+        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
+        const size_t held = trailer->size & ((1ull << KIND_SHIFT) - 1);
+        at = (uint64_t)trailer - ((held + 7) & ~(size_t)7);
+        for (size_t i = 0; trailer->size >> KIND_SHIFT == LOG_BYTES && i < size; i++)
+            if (address + i - trailer->operand < held)
+                ((uint8_t *)at)[address + i - trailer->operand] = ((const uint8_t *)data)[i];
+    }
+}
+
 bool log_defers(const struct context *context, uintptr_t start, size_t size) {
     uint64_t left = context->deferred;
     for (uint64_t at = context->log; at > context->log_start && left;) {

@@ -41,6 +41,9 @@ bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
 bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
 
+/* A rollback shall restore this there, where it would restore something older. */
+void log_amend(struct context *context, uintptr_t address, const void *data, size_t size);
+
 /* Undo everything back to position `to`; or make it final. */
 void log_rollback(struct context *context, uint64_t to);
 void log_commit(struct context *context);

@@ -6,6 +6,7 @@
 #include "decode/decode.h"
 #include "effects/effects.h"
 #include "region/log.h"
+#include "region/masked.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "translate/cache.h"
@@ -204,6 +205,14 @@ static bool is_shared_state(const struct context *context, bool atomic) {
     return context->exact && atomic;
 }
 
+/* A store of some of its operand's elements. */
+static bool log_some(struct context *context, uintptr_t address) {
+    const uintptr_t source = slot_target((uint32_t)context->target);
+    struct instruction at;
+    uint8_t bytes[15];
+    return decode(bytes, source_bytes(source, bytes), source, 64, &at) && log_masked(context, &at, bytes, address);
+}
+
 static void log_store(struct context *context) {
     uintptr_t address = context->argument[0];
     size_t size = (uint16_t)context->argument[1];
@@ -211,7 +220,7 @@ static void log_store(struct context *context) {
         address += context->owner;
     if (is_shared_state(context, context->argument[1] & LOG_ATOMIC))
         go_native(context, cache_source_of(context->resume), REASON_SHARED_STATE);
-    else if (!log_range(context, address, size))
+    else if (!(context->argument[1] & LOG_MASKED ? log_some(context, address) : log_range(context, address, size)))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
 
@@ -319,7 +328,7 @@ static void log_other_store(struct context *context) {
         address = (uint32_t)address;
     if (at.segment == 0x64 && at.memory != MEMORY_OTHER) /* of movdir64b the source's */
         address += context->owner;
-    if (!log_range(context, address, size))
+    if (!(at.memory == MEMORY_MASKED ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
         go_native(context, source, REASON_LOG_FULL);
 }
 

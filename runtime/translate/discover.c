@@ -4,6 +4,7 @@
  * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards,
  * so that code put before a store need not save those that nobody reads.
  */
+#include "region/log.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
 
@@ -49,7 +50,7 @@ static int add_block(struct builder *builder, uintptr_t start, bool wants_entry)
     if (cache_find(start) || builder->block_count == MAX_BLOCKS || builder->instruction_count == MAX_INSTRUCTIONS ||
         !range_of(start))
         return -1;
-    builder_add_block(builder, (struct block){.start = start, .wants_entry = wants_entry});
+    builder_add_block(builder, (struct block){.start = start, .wants_entry = wants_entry, .depth = UNKNOWN_DEPTH});
     return (int)builder->block_count - 1;
 }
 
@@ -179,8 +180,83 @@ static void find_live_flags(struct builder *builder) {
 static void add_callees(struct builder *builder, uint32_t *scanned) {
     for (; *scanned < builder->instruction_count && builder->instruction_count < UNIT_FILL; ++*scanned) {
         const struct instruction *decoded = &builder->instructions[*scanned].decoded;
-        if (decoded->flow == FLOW_CALL && add_block(builder, decoded->target, true) >= 0)
+        const int callee = decoded->flow == FLOW_CALL ? add_block(builder, decoded->target, true) : -1;
+        if (callee >= 0) {
+            builder->blocks[callee].depth = 0;
             return;
+        }
+    }
+}
+
+/* ---- where the return address lies ---- */
+
+static bool follows_call(uintptr_t address) {
+    enum { LONGEST = 7 };
+    uint8_t before[LONGEST];
+    if (safe_copy(before, (const void *)(address - LONGEST), LONGEST) < LONGEST)
+        return false;
+    if (before[LONGEST - 5] == 0xe8)
+        return true;
+    for (unsigned length = 2; length <= LONGEST; length++) /* ff /2 */
+        if (before[LONGEST - length] == 0xff && (before[LONGEST - length + 1] & 0x38) == 0x10)
+            return true;
+    return false;
+}
+
+/* Whether the thread is about to be at the first instruction of a function, whose caller has just called it, or
+ * another that has passed the call on to it. */
+static bool at_function_entry(void) {
+    const struct context *context = context_current(module_state());
+    uintptr_t top;
+    return context && safe_copy(&top, (const void *)context->registers.general[RSP], sizeof top) == sizeof top &&
+           range_known(top) && follows_call(top);
+}
+
+static int32_t depth_after(const struct source_instruction *at) {
+    const struct instruction *decoded = &at->decoded;
+    const uint8_t opcode = at->bytes[decoded->opcode_offset], extension = at->bytes[decoded->modrm_offset] >> 3 & 7;
+    int64_t depth = at->depth;
+    if (depth == UNKNOWN_DEPTH)
+        return UNKNOWN_DEPTH;
+    if (decoded->stack == STACK_PUSH && decoded->flow == FLOW_NEXT) /* what a call pushes is popped by its callee */
+        depth += decoded->stack_bytes;
+    else if (decoded->stack == STACK_POP)
+        depth -= decoded->stack_bytes;
+    else if (decoded->stack == STACK_ADJUST && opcode == 0x8d)
+        depth -= decoded->displacement;
+    else if (decoded->stack == STACK_ADJUST && (opcode == 0x81 || opcode == 0x83) && (extension == 0 || extension == 5))
+        depth += extension ? decoded->immediate : -decoded->immediate;
+    else if (decoded->stack != STACK_NONE && decoded->flow == FLOW_NEXT)
+        return UNKNOWN_DEPTH;
+    return depth < 0 || depth > INT32_MAX ? UNKNOWN_DEPTH : (int32_t)depth;
+}
+
+static bool give_depth(struct builder *builder, uintptr_t to, int32_t depth) {
+    const int block = to ? builder_block_at(builder, to) : -1;
+    if (block < 0 || depth == UNKNOWN_DEPTH || builder->blocks[block].depth != UNKNOWN_DEPTH)
+        return false;
+    builder->blocks[block].depth = depth;
+    return true;
+}
+
+/* Forwards from the functions' entries: compiled code has one depth at each instruction. */
+static void find_depths(struct builder *builder) {
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (uint32_t b = 0; b < builder->block_count; b++) {
+            const struct block *block = &builder->blocks[b];
+            int32_t depth = block->depth;
+            for (uint32_t i = 0; i < block->count; i++) {
+                struct source_instruction *at = &builder->instructions[block->first + i];
+                const uint8_t flow = at->decoded.flow;
+                at->depth = depth;
+                depth = depth_after(at);
+                if (flow == FLOW_JUMP || flow == FLOW_BRANCH || flow == FLOW_LOOP)
+                    changed |= give_depth(builder, at->decoded.target, depth);
+            }
+            changed |= give_depth(builder, block->next, depth);
+        }
     }
 }
 
@@ -198,6 +274,9 @@ enum reason discover(struct builder *builder) {
     const struct block *first = &builder->blocks[0];
     if (first->count == 0 && first->stop && first->stop != REASON_BREAKPOINT)
         return first->stop;
+    if (at_function_entry())
+        builder->blocks[0].depth = 0;
+    find_depths(builder);
     find_live_flags(builder);
     return REASON_NONE;
 }

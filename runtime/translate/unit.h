@@ -19,6 +19,8 @@ enum {
     UNIT_FILL = 384, /* direct callees are taken in until a unit has this many instructions: a page is not left empty */
 };
 
+enum { UNKNOWN_DEPTH = -1 };
+
 struct block {
     uintptr_t start;
     uintptr_t next; /* where it goes on by falling through; 0: nowhere */
@@ -26,6 +28,7 @@ struct block {
     uint32_t body, entry;     /* offsets in the unit, set when emitted; entry 0: none wanted */
     bool wants_entry;         /* may be reached by an indirect branch */
     uint8_t flags_live;       /* at its start */
+    int32_t depth;            /* … bytes from rsp up to its function's return address; UNKNOWN_DEPTH */
     const struct patch *mark; /* a region begins here */
     enum reason stop;         /* ends by going on natively at .next */
 };
@@ -35,6 +38,7 @@ struct source_instruction {
     struct instruction decoded;
     uint8_t bytes[15];
     uint8_t flags_live; /* before it */
+    int32_t depth;      /* … */
 };
 
 /* Instructions with memory operands of their own kind (MEMORY_OTHER) that are carried, by the last opcode byte. */

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import memory_image as memory
 import trace_requests as ptrace
 from memory_image import Ranges, Snapshot
-from tracee import Ended, Tracee
+from tracee import Ended, Lost, Tracee
 
 from stemrw.runtime import load_image
 
@@ -110,13 +111,13 @@ def run_to_entry(tracee: Tracee) -> Entry:
 
 
 def count_calls(tracee: Tracee) -> int:
-    """Run the program to its end: how many system calls it makes in regions."""
+    """Run the program to its end, or as far as there is time: how many system calls it makes in regions."""
     count = 0
     try:
         while True:
             tracee.run_to(tracee.symbol("before_syscall"))
             count += 1
-    except Ended:
+    except (Ended, Lost):
         return count
 
 
@@ -153,6 +154,25 @@ def _settle(tracee: Tracee, pc: int) -> None:
 
 
 # ---- fault, and what is left of the region ----
+
+
+def experiment(start: Callable[[], Tracee], point: Point) -> Comparison | None:
+    """Fault at the point, or near it where no region is any more: in a signal handler, or at its end.
+
+    None if none is there either.  Raises Ended, Lost.
+    """
+    for near in (point, Point(point.call), Point(max(point.call - 1, 0))):
+        with start() as tracee:
+            entry = run_to_entry(tracee)
+            try:
+                run_to_point(tracee, near)
+            except Over:
+                continue
+            found = fault(tracee, entry)
+            if (status := tracee.run_to_end()) != entry.return_value & 0xFF:
+                found.others.append(f"the program ended with {status}")
+            return found
+    return None
 
 
 def fault(tracee: Tracee, entry: Entry) -> Comparison:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import Tool
-from rollback import Over, Point, count_calls, fault, run_to_entry, run_to_point
+from rollback import Point, count_calls, experiment
 from tracee import Tracee
 
 _SCRIPTS = Path(__file__).resolve().parents[1] / "programs" / "scripts"
@@ -72,17 +72,7 @@ def test_rollback_restores_every_byte(tool: Tool, tmp_path: Path, command: Comma
     points = [Point(last)]
     points += [Point(chance.randrange(last), chance.randrange(80), chance.randrange(60)) for _ in range(_POINTS - 1)]
     for point in points:
-        result = None
-        for exact in (point, Point(point.call), Point(point.call - 1)):  # one may be in a signal handler, or at the end
-            with start() as tracee:
-                entry = run_to_entry(tracee)
-                try:
-                    run_to_point(tracee, exact)
-                except Over:
-                    continue
-                result = fault(tracee, entry)
-                assert result.right, (exact, result.wrong[:20], dict(result.where), result.others)
-                assert result.changed
-                assert tracee.run_to_end() == entry.return_value & 0xFF
-            break
+        result = experiment(start, point)
         assert result is not None, f"{point}: no region any more"
+        assert result.right, (point, result.wrong[:20], dict(result.where), result.others)
+        assert result.changed

@@ -12,7 +12,7 @@ from stemrw.sense import ptrace as sensor
 
 TRACEME, POKEUSER, CONT, SINGLESTEP, SYSCALL = 0, 6, 7, 9, 24
 SETOPTIONS, GETREGSET, GET_RSEQ_CONFIGURATION = 0x4200, 0x4204, 0x420F
-OPTION_EXITKILL = 1 << 20
+OPTION_EXITKILL, OPTION_TRACEEXEC = 1 << 20, 1 << 4
 
 _DEBUG_REGISTERS = 848
 """Offset of u_debugreg in struct user."""

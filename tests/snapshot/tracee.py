@@ -23,8 +23,8 @@ from stemrw.runtime import load_image
 
 _WATCH_MAP, _WATCH_UNMAP = 0, 1
 _FREE_BREAKPOINTS = (2, 3)
-_JUMP_RESUME = bytes.fromhex("65ff2425")
-"""jmp gs:[…], without its displacement: the last instruction before rescue_entry in entry.S."""
+_JUMP_BY_CONTEXT = bytes.fromhex("65ff2425")
+"""jmp gs:[…], without its displacement."""
 _WORD = (1 << 64) - 1
 _LAST_ERROR = 4095
 
@@ -72,10 +72,12 @@ class Tracee:
         stdin: Path | None = None,
         environment: Mapping[str, str] | None = None,
         seconds: float = 60,
+        executes: int = 0,
     ) -> Self:
         """Start it with its output thrown away.  After `seconds` every wait raises Lost.
 
-        A program whose hardened module is a library runs until that is mapped.
+        One that executes others before the hardened one, as a shell does, runs until `executes` of these have begun;
+        then, as a program whose hardened module is a library does, until that is mapped.
         """
         source, sink = os.open(stdin or os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
         variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -86,7 +88,11 @@ class Tracee:
             os.close(sink)
         tracee = cls(pid, time.monotonic() + seconds)
         tracee._wait()
-        ptrace.request(ptrace.SETOPTIONS, pid, 0, ptrace.OPTION_EXITKILL)
+        # Without TRACEEXEC a further exec would be told by a SIGTRAP like any other.
+        ptrace.request(ptrace.SETOPTIONS, pid, 0, ptrace.OPTION_EXITKILL | ptrace.OPTION_TRACEEXEC)
+        while executes:
+            ptrace.request(ptrace.CONT, pid)
+            executes -= tracee._wait() == signal.SIGTRAP  # other signals do not matter here
         while not tracee._find_payload():
             ptrace.request(ptrace.SYSCALL, pid)
             tracee._wait()
@@ -208,18 +214,27 @@ class Tracee:
 
     def resume_jump(self) -> int:
         """The instruction of the runtime that leads back to the cache once C is done."""
-        address = self.symbol("rescue_entry") - len(_JUMP_RESUME) - 4
-        assert self.read(address, len(_JUMP_RESUME)) == _JUMP_RESUME, "entry.S ends run_service in another way now"
-        return address
+        layout = load_image().structs["context"]
+        jump = _JUMP_BY_CONTEXT + layout.fields["resume"][0].to_bytes(4, "little")
+        start, end = self.symbol("run_service"), self.symbol("rescue_entry")
+        return start + self.read(start, end - start).index(jump)
 
     def is_runtime(self, pc: int) -> bool:
         """Whether the runtime's own code lies there."""
         return self.payload is not None and self.payload.start <= pc < self.payload.end
 
     def in_region(self) -> bool:
-        """Whether the thread runs translated code, with a checkpoint to return to."""
-        now = self.registers()
-        return now["rip"] in self.own and self.struct("context", now["gs_base"])["depth"] > 0
+        """Whether the thread runs translated code of a region: with a checkpoint to return to, which functions that
+        are only observed do not have."""
+        now, constants = self.registers(), load_image().constants
+        if now["rip"] not in self.own:
+            return False
+        context = self.struct("context", now["gs_base"])
+        for i in range(context["depth"]):
+            mark = self.struct("mark", context["mark"] - i * constants["MARK_BYTES"])
+            if self.struct("patch", mark["patch"])["kind"] == constants["PATCH_REGION"]:
+                return True
+        return False
 
     def snapshot(self) -> Snapshot:
         """Mappings, and the contents of writable memory."""

@@ -7,6 +7,7 @@
  *   spill[0]  rcx, from an indirect branch to its target's entry     spill[1], spill[2]  rax, rdx of a store check
  *   spill[3]  scratch of an operand out of reach, flags of a store check
  */
+#include "region/masked.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
 
@@ -324,12 +325,14 @@ static bool store_is_plain(const struct instruction *decoded) {
            decoded->stack == STACK_NONE && decoded->displacement_size != 8;
 }
 
-/* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame or in its caller's
- * argument area, which is the callee's by convention; in a unit that holds a region's entry it may be above the mark.
- */
-static bool store_is_young(const struct builder *builder, const struct instruction *decoded) {
+/* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame; in a unit that holds a
+ * region's entry it may be above the mark, and so may be what lies above the function's return address: arguments, which
+ * a region that goes on in another function by a jump has from its caller. */
+static bool store_is_young(const struct builder *builder, const struct source_instruction *at) {
+    const struct instruction *decoded = &at->decoded;
     return decoded->memory == MEMORY_OPERAND && decoded->base == RSP && decoded->index == REG_NONE &&
-           !decoded->segment && !builder->has_mark && !decoded->bit_offset && decoded->stack == STACK_NONE;
+           !decoded->segment && !builder->has_mark && !decoded->bit_offset && decoded->stack == STACK_NONE &&
+           (at->depth == UNKNOWN_DEPTH || decoded->displacement + decoded->operand_bytes <= at->depth);
 }
 
 /* store → rdx = tag of its granule in this epoch; known to the filter? else cold: log; then the store itself */
@@ -377,9 +380,12 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     emit32(OUT, cold->back - (emitted(OUT) + 4));
     STORE_CONTEXT(OUT, RDX, resume);
     LOAD_CONTEXT(OUT, RDX, spill[2]);
+    const bool masked = store_is_masked(&at->decoded, at->bytes);
+    if (masked)
+        emit_context_immediate(OUT, offsetof(struct context, target), new_slot(builder, at->address));
     emit_context_immediate(OUT, offsetof(struct context, argument) + 8,
                            at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0) |
-                               (at->decoded.lock ? LOG_ATOMIC : 0));
+                               (at->decoded.lock ? LOG_ATOMIC : 0) | (masked ? LOG_MASKED : 0));
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LOG);
     emit_context_jump(OUT, offsetof(struct context, run_service));
 }
@@ -398,7 +404,7 @@ static bool may_store(const struct source_instruction *at) {
 static void emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     if (!may_store(at))
         return;
-    if (store_is_young(builder, &at->decoded))
+    if (store_is_young(builder, at))
         return;
     if (store_is_plain(&at->decoded))
         emit_store_check(builder, index, at);

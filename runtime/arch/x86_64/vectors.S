@@ -12,7 +12,7 @@
 .endm
 
 /* void vector_read(uint8_t to[64], unsigned number) */
-    .globl vector_read, mask_read
+    .globl vector_read, vector_read_avx, vector_read_sse, mask_read, mask_read_wide
     .balign 8
 vector_read:
     lea rax, [rip + .Lvectors]
@@ -39,6 +39,56 @@ mask_read:
     nop
     nop
     nop
+    .endr
+
+/* uint64_t mask_read_wide(unsigned number) */
+    .balign 8
+mask_read_wide:
+    lea rax, [rip + .Lwide_masks]
+    lea rax, [rax + rdi * 8]
+    jmp rax
+    .balign 8
+.Lwide_masks:
+    .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
+    .byte 0xc4, 0xe1, 0xfb, 0x93, 0xc0 | \reg /* kmovq rax, k */
+    ret
+    nop
+    nop
+    .endr
+
+/* void vector_read_avx(uint8_t to[32], unsigned number) */
+    .balign 8
+vector_read_avx:
+    lea rax, [rip + .Lavx]
+    lea rax, [rax + rsi * 8]
+    jmp rax
+    .balign 8
+.Lavx:
+    .irp high, 0xfe, 0x7e
+    .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
+    .byte 0xc5, \high, 0x7f, 0x07 | \reg << 3 /* vmovdqu [rdi], ymm */
+    ret
+    nop
+    nop
+    nop
+    .endr
+    .endr
+
+/* void vector_read_sse(uint8_t to[16], unsigned number) */
+    .balign 8
+vector_read_sse:
+    lea rax, [rip + .Lsse]
+    lea rax, [rax + rsi * 8]
+    jmp rax
+    .balign 8
+.Lsse:
+    .irp rex, 0x40, 0x44
+    .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
+    .byte 0xf3, \rex, 0x0f, 0x7f, 0x07 | \reg << 3 /* movdqu [rdi], xmm */
+    ret
+    nop
+    nop
+    .endr
     .endr
 
     .section .note.GNU-stack, "", @progbits

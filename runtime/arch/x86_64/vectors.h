@@ -8,6 +8,10 @@
 /* Only for a processor with AVX-512: one that has executed a scatter, or is about to. */
 void vector_read(uint8_t to[64], unsigned number); /* zmm0 … zmm31 */
 uint32_t mask_read(unsigned number);               /* low 16 bits of k0 … k7 */
+uint64_t mask_read_wide(unsigned number);          /* all; only where bytes can be masked */
+/* Only for a processor with AVX: ymm0 … ymm15; for any: xmm0 … xmm15. */
+void vector_read_avx(uint8_t to[32], unsigned number);
+void vector_read_sse(uint8_t to[16], unsigned number);
 #pragma GCC visibility pop
 
 #endif
