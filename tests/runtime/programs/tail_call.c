@@ -47,5 +47,7 @@ int main(void) {
     for (int round = 0; round < 3; round++)
         for (int which = 0; which < 2; which++)
             printf("%ld %ld\n", outcome(0, which), outcome(1, which));
+    fflush(stdout);
+    getchar(); // while the counters are read
     return 0;
 }
