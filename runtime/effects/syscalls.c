@@ -21,6 +21,10 @@ enum {
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
     SYSCALL_BYTES = 2,
+    FUTEX_OPERATION = 127,
+    FUTEX_CMP_REQUEUE = 4, /* and below: wait, wake, requeue */
+    FUTEX_WAIT_BITSET = 9,
+    FUTEX_WAKE_BITSET = 10,
 };
 
 static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
@@ -306,6 +310,19 @@ static void before_clone(struct context *context, uint64_t number) {
     watch(context);
 }
 
+/* To wait and to wake writes nothing; what the kernel does to a word for other reasons is ours if nobody else is there to
+ * see it. */
+static void before_futex(struct context *context) {
+    const uint64_t operation = argument(context, 1) & FUTEX_OPERATION;
+    context->irreversible++;
+    if (operation <= FUTEX_CMP_REQUEUE || operation == FUTEX_WAIT_BITSET || operation == FUTEX_WAKE_BITSET)
+        return;
+    if (context->exact)
+        give_way(context, REASON_SHARED_STATE);
+    else if (!log_range(context, argument(context, 0), 4) || !log_range(context, argument(context, 4), 4))
+        give_way(context, REASON_LOG_FULL);
+}
+
 /* True: a fault was raised. */
 static bool before_own(struct context *context, uint64_t number) {
     switch (number) {
@@ -333,6 +350,9 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_exit:
     case NR_exit_group:
         commit_all(context);
+        return false;
+    case NR_futex:
+        before_futex(context);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:

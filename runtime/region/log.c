@@ -1,6 +1,8 @@
 #include "region/log.h"
 
 #include "arch/x86_64/unistd.h"
+#include "effects/allocator.h"
+#include "effects/words.h"
 #include "os/linux.h"
 #include "region/runtime.h"
 
@@ -38,6 +40,25 @@ void log_destroy(struct context *context) {
     os_unmap(wide(context), context->log_end - context->log_start + WIDE_BYTES);
 }
 
+struct record log_record(uint64_t end) {
+    const struct trailer *trailer = (const struct trailer *)(end - sizeof *trailer);
+    const size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
+    uint64_t *data = (uint64_t *)((uintptr_t)trailer - ((size + 7) & ~(size_t)7));
+    return (struct record){data, size, trailer->operand, (enum log_kind)(trailer->size >> KIND_SHIFT)};
+}
+
+bool log_has_room(const struct context *context, size_t size) {
+    return context->log + size + sizeof(uint64_t) + sizeof(struct trailer) <= context->log_end;
+}
+
+void log_close(struct context *context, enum log_kind kind, uint64_t operand, size_t size) {
+    const size_t padded = (size + 7) & ~(size_t)7;
+    *(struct trailer *)(context->log + padded) = (struct trailer){operand, size | (uint64_t)kind << KIND_SHIFT};
+    context->log += padded + sizeof(struct trailer);
+    if (context->log - context->log_start > context->log_peak)
+        context->log_peak = context->log - context->log_start;
+}
+
 static bool append(struct context *context, enum log_kind kind, uint64_t operand, const void *data, size_t size) {
     size_t padded = (size + 7) & ~(size_t)7;
     if (context->log + padded + sizeof(struct trailer) > context->log_end)
@@ -45,16 +66,12 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
     size_t copied = safe_copy((void *)context->log, data, size);
     if (kind == LOG_BYTES && copied == 0)
         return true; /* not mapped: the access itself will fault */
-    padded = (copied + 7) & ~(size_t)7;
-    *(struct trailer *)(context->log + padded) = (struct trailer){operand, copied | (uint64_t)kind << KIND_SHIFT};
-    context->log += padded + sizeof(struct trailer);
-    if (context->log - context->log_start > context->log_peak)
-        context->log_peak = context->log - context->log_start;
+    log_close(context, kind, operand, copied);
     return true;
 }
 
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words) {
-    if (kind == LOG_DEFERRED_UNMAP)
+    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED)
         context->deferred++;
     return append(context, kind, operand, data, words * sizeof *data);
 }
@@ -113,13 +130,17 @@ void log_new_epoch(struct context *context) {
         narrow(context)[i] = 0;
     for (unsigned i = 0; i < WIDE_ENTRIES; i++)
         wide(context)[i] = 0;
+    for (unsigned i = 0; i < WORD_SLOTS; i++)
+        ((struct word_slot *)((char *)context + WORDS_OFFSET))[i].epoch = 0;
     context->epoch = 1ull << EPOCH_SHIFT;
 }
 
-static void undo(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t size) {
-    switch (kind) {
+/* False: it cannot be undone, and with it nothing before it. */
+static bool undo(struct context *context, const struct record *record) {
+    const uint64_t operand = record->operand, *data = record->data;
+    switch (record->kind) {
     case LOG_BYTES:
-        safe_copy((void *)operand, data, size);
+        safe_copy((void *)operand, data, record->size);
         break;
     case LOG_UNMAP:
         os_unmap((void *)operand, data[0]);
@@ -139,33 +160,49 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_REMAP:
         os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
         break;
+    case LOG_FREED:
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
         context->deferred_bytes -= data[0];
         break;
+    case LOG_WORD:
+        return word_undo(record);
+    case LOG_PUBLISHED:
+        if (!published_undo(record))
+            return false;
+        context->deferred--;
+        break;
+    case LOG_ALLOCATED:
+        allocator_free(operand);
+        break;
     }
+    return true;
 }
 
 void log_rollback(struct context *context, uint64_t to) {
     while (context->log > to) {
-        const struct trailer *trailer = (const struct trailer *)(context->log - sizeof *trailer);
-        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
-        const uint64_t *data = (const uint64_t *)((uintptr_t)trailer - ((size + 7) & ~(size_t)7));
-        context->log = (uint64_t)data;
-        undo(context, (enum log_kind)(trailer->size >> KIND_SHIFT), trailer->operand, data, size);
+        const struct record record = log_record(context->log);
+        if (!undo(context, &record)) {
+            words_abandon(context, to);
+            context->irreversible++;
+            break;
+        }
+        context->log = (uint64_t)record.data;
     }
+    if (context->published > context->log)
+        context->published = context->log;
     log_new_epoch(context);
 }
 
 static void run_deferred(struct context *context) {
     for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
-        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
-        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
-        at = (uint64_t)trailer - ((size + 7) & ~(size_t)7);
-        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
-            continue;
-        os_unmap((void *)trailer->operand, *(const uint64_t *)at);
-        context->deferred--;
+        const struct record record = log_record(at);
+        at = (uint64_t)record.data;
+        if (record.kind == LOG_DEFERRED_UNMAP)
+            os_unmap((void *)record.operand, record.data[0]);
+        if (record.kind == LOG_FREED)
+            allocator_free(record.operand);
+        context->deferred -= record.kind == LOG_DEFERRED_UNMAP || record.kind == LOG_FREED || record.kind == LOG_PUBLISHED;
     }
     context->deferred = context->deferred_bytes = 0;
 }
@@ -178,6 +215,6 @@ void log_commit(struct context *context) {
     uint64_t used = context->log - context->log_start;
     if (used > LOG_KEEP_BYTES)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
-    context->log = context->log_start;
+    context->log = context->published = context->log_start;
     context->irreversible = 0;
 }

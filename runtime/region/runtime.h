@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "effects/hooks.h"
 #include "include/abi.h"
 #include "include/state.h"
 #include "os/linux.h"
@@ -71,6 +72,7 @@ struct runtime {
     struct range_list writable[2];   /* data, in step with .lists */
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
     uint64_t xsave_bytes;            /* largest xsave area */
+    struct hooks hooks;              /* effects/hooks.h */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */
     uint8_t scratch[65536];

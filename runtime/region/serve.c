@@ -3,7 +3,9 @@
 
 #include "arch/x86_64/entry.h"
 #include "decode/decode.h"
+#include "effects/atomics.h"
 #include "effects/effects.h"
+#include "effects/hooks.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
@@ -44,7 +46,7 @@ void commit_all(struct context *context) {
     while (context->depth)
         pop_mark(context);
     context->mark = context->marks_start;
-    context->mark_rsp = 0;
+    context->mark_rsp = context->quiet = 0;
     log_commit(context);
 }
 
@@ -165,10 +167,23 @@ static void enter(struct context *context) {
     go_native(context, target, reason);
 }
 
-/* A locked operation with other threads alive: a lock, a reference count, an allocator's arena.  Writing back the old
- * value would overwrite what others have made of it since, so from here on the region cannot be undone. */
-static bool is_shared_state(const struct context *context, bool atomic) {
-    return context->exact && atomic;
+/* Frames younger than the checkpoint need no undo, and those that run no longer none either. */
+static bool is_young(const struct context *context, uintptr_t address, size_t size) {
+    enum { RED_ZONE = 128 };
+    return address >= context->registers.general[RSP] - RED_ZONE && address + size <= context->mark_rsp;
+}
+
+/* While other threads are alive.  The store is the instruction at `source`. */
+static void log_exact(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
+    if (is_quiet(context) || is_young(context, address, size))
+        return;
+    if (context->words ? !store_to_word(context, source, address, size) : !log_range(context, address, size))
+        go_native(context, source, log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL);
+}
+
+static void log_locked(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
+    if (!is_quiet(context) && !is_young(context, address, size))
+        locked_instruction(context, source, address);
 }
 
 static void log_store(struct context *context) {
@@ -176,8 +191,10 @@ static void log_store(struct context *context) {
     size_t size = (uint16_t)context->argument[1];
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
-    if (is_shared_state(context, context->argument[1] & LOG_ATOMIC))
-        go_native(context, cache_source_of(context->resume), REASON_SHARED_STATE);
+    if (context->exact && context->argument[1] & LOG_ATOMIC)
+        log_locked(context, context->target, address, size);
+    else if (context->exact)
+        log_exact(context, cache_source_of(context->resume), address, size);
     else if (!log_range(context, address, size))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
@@ -203,10 +220,6 @@ static void log_other_store(struct context *context) {
     uint8_t bytes[15];
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at)) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
-        return;
-    }
-    if (is_shared_state(context, at.lock)) {
-        go_native(context, source, REASON_SHARED_STATE);
         return;
     }
     uint64_t address = general[RDI], size = at.operand_bytes;
@@ -244,7 +257,14 @@ static void log_other_store(struct context *context) {
         address = (uint32_t)address;
     if (at.segment == 0x64)
         address += context->owner;
-    if (!log_range(context, address, size))
+    context->behind = context->resume + at.length;
+    if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
+        go_native(context, source, REASON_SHARED_STATE);
+    else if (at.lock && context->exact)
+        log_locked(context, source, address, size);
+    else if (context->exact)
+        log_exact(context, source, address, size);
+    else if (!log_range(context, address, size))
         go_native(context, source, REASON_LOG_FULL);
 }
 
@@ -309,6 +329,8 @@ bool serve(struct context *context) {
     case SERVICE_STACK:
         stack_loaded(context);
         return false;
+    case SERVICE_HOOK:
+        return hook_call(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_EPOCH:
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);

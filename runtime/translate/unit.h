@@ -27,6 +27,7 @@ struct block {
     bool wants_entry;         /* may be reached by an indirect branch */
     uint8_t flags_live;       /* at its start */
     const struct patch *mark; /* a region begins here */
+    bool hook;                /* … or a function that effects/hooks.h knows */
     enum reason stop;         /* ends by going on natively at .next */
 };
 
@@ -47,7 +48,8 @@ struct cold {
     enum cold_kind kind;
     uint32_t instruction; /* COLD_LOG */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP */
-    uint32_t back;        /* COLD_LOG: offset of the store itself */
+    uint32_t back;        /* COLD_LOG: offset of the store itself … */
+    uint32_t behind;      /* … and of what follows it */
     uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */
     bool flags_saved;

@@ -23,22 +23,7 @@ GOOD_RECORDS = ("alpha", "", "beta", "gamma", "beta")
 BAD_RECORDS = ("alpha", BAD, "", "beta", BAD, BAD, "gamma", "beta")
 
 
-LOCKED = "docs/limits.md: a locked operation with other threads alive ends the region's checkpoint"
 LIMITS = {
-    **{
-        (name, mode, "threads"): LOCKED
-        for name in (
-            "abort",
-            "allocator",
-            "atomic",
-            "big-region",
-            "containers",
-            "exceptions",
-            "kernel-buffers",
-            "mutex",
-        )
-        for mode in ("pie", "static")
-    },
     ("stack-protector", "shared", "main"): "docs/limits.md: no caller in the file, and the early exit checks a canary",
     **{("children", mode, "main"): "docs/limits.md: so does a child that shares memory (vfork)" for mode in MODES},
 }

@@ -1,10 +1,11 @@
-/* Labels of entry.S.  None is called from C except safe_copy; the others are jumped to. */
+/* Labels of entry.S.  None is called from C except safe_copy, safe_exchange and guarded_call; the others are jumped to. */
 #ifndef STEMRW_ENTRY_H
 #define STEMRW_ENTRY_H
 
 #pragma GCC visibility push(hidden) /* reached without a global offset table */
 extern const char run_service, leave, miss, mark_region, syscall_done, rescue_entry, signal_return;
 extern const char safe_copy_begin, safe_copy_end, safe_copy_fault;
+extern const char safe_exchange_begin, safe_exchange_end, safe_exchange_fault, guarded_fault;
 #pragma GCC visibility pop
 
 #endif
