@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-for folder in ("samples", "tests", "tests/cases", "tests/programs"):
+for folder in ("samples", "tests", "tests/cases", "tests/programs", "tests/snapshot"):
     if str(ROOT / folder) not in sys.path:
         sys.path.insert(0, str(ROOT / folder))
 

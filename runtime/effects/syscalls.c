@@ -280,19 +280,22 @@ static void before_sigmask(struct context *context) {
     skip(context, result);
 }
 
-/* Our own signal stack is none in the program's eyes. */
+/* Our own signal stack is none in the program's eyes; where it has none of its own, ours is there. */
 static void before_sigaltstack(struct context *context) {
     uint64_t wish_at = argument(context, 0), old_at = argument(context, 1);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_stack));
-    if (!context->alternate_ours)
-        return;
-    struct os_stack none = {0, OS_SS_DISABLE, 0, 0};
-    long result = wish_at ? os_sigaltstack((const struct os_stack *)wish_at, NULL) : 0;
+    struct os_stack old;
+    long result = os_sigaltstack((const struct os_stack *)wish_at, &old);
+    if (context->alternate_ours)
+        old = (struct os_stack){.flags = OS_SS_DISABLE};
     if (!result && old_at)
-        safe_copy((void *)old_at, &none, sizeof none);
-    if (!result && wish_at)
-        context->alternate_ours = 0;
+        safe_copy((void *)old_at, &old, sizeof old);
+    if (!result && wish_at) {
+        const uint64_t data[2] = {(uint32_t)old.flags, old.size};
+        log_operation(context, LOG_SIGNAL_STACK, old.start, data, 2);
+        provide_signal_stack(context);
+    }
     skip(context, result);
 }
 

@@ -71,7 +71,7 @@ struct os_stack {
     int32_t padding;
     uint64_t size;
 };
-enum { OS_SS_DISABLE = 2 };
+enum { OS_SS_ONSTACK = 1, OS_SS_DISABLE = 2 };
 
 struct os_siginfo {
     int32_t signal, error, code, padding;

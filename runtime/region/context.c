@@ -24,13 +24,19 @@ void degrade(struct state *state, const struct patch *patch, enum reason reason)
         __atomic_add_fetch(&patch_state_of(patch)->degradations, 1, __ATOMIC_RELAXED);
 }
 
-/* A signal stack, where the thread has none: stack exhaustion could not be handled otherwise. */
-static void provide_signal_stack(struct context *context) {
+void provide_signal_stack(struct context *context) {
     struct os_stack now;
+    context->alternate_ours = 0;
     if (os_sigaltstack(NULL, &now) || !(now.flags & OS_SS_DISABLE))
         return;
     struct os_stack ours = {(uint64_t)context + ALTERNATE_OFFSET, 0, 0, ALTERNATE_BYTES};
     context->alternate_ours = os_sigaltstack(&ours, NULL) == 0;
+}
+
+void restore_signal_stack(struct context *context, const struct os_stack *old) {
+    const struct os_stack wish = {old->start, old->flags & ~OS_SS_ONSTACK, 0, old->size};
+    os_sigaltstack(&wish, NULL);
+    provide_signal_stack(context);
 }
 
 static void fill_table(struct context *context) {
@@ -137,6 +143,10 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
     __asm__ volatile("rdgsbase %0" : "=r"(base));
     if (base && base - state->contexts >= state->contexts_size) {
         degrade(state, patch, REASON_FOREIGN_GS);
+        return NULL;
+    }
+    if (shadow_stack_active()) { /* since our start: a static program's C library switches it on behind that */
+        degrade(state, patch, REASON_SHADOW_STACK);
         return NULL;
     }
     if (!runtime_lock()) {

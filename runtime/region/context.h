@@ -157,6 +157,13 @@ enum service {
 /* The context of the calling thread, made if need be and put into its gs base; NULL: run natively (counted). */
 struct context *context_acquire(struct state *state, const struct patch *patch);
 
+/* A signal stack, where the thread has none: stack exhaustion could not be handled otherwise. */
+void provide_signal_stack(struct context *context);
+
+/* The program's signal stack is again what it was. */
+struct os_stack;
+void restore_signal_stack(struct context *context, const struct os_stack *old);
+
 /* Forget lookups of an older generation of the code cache. */
 void context_follow(struct context *context);
 

@@ -154,6 +154,9 @@ static bool undo(struct context *context, const struct record *record) {
     case LOG_SIGNAL_MASK:
         os_sigmask(OS_SIG_SETMASK, &operand, NULL);
         break;
+    case LOG_SIGNAL_STACK:
+        restore_signal_stack(context, &(struct os_stack){operand, (int32_t)data[0], 0, data[1]});
+        break;
     case LOG_BREAK:
         os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
         break;

@@ -20,6 +20,7 @@ enum log_kind {
     LOG_CLOSE,          /* a descriptor (address) that came to be: close it */
     LOG_OFFSET,         /* file offset of descriptor (address) was (data) */
     LOG_SIGNAL_MASK,    /* was (address) */
+    LOG_SIGNAL_STACK,   /* was at (address); data = flags, size */
     LOG_BREAK,          /* program break was (address) */
     LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */

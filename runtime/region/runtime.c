@@ -94,7 +94,7 @@ static void read_environment(struct runtime *runtime, const uint64_t *environmen
     }
 }
 
-static bool shadow_stack_active(void) {
+bool shadow_stack_active(void) {
     uint64_t features = 0;
     return os_call(NR_arch_prctl, ARCH_SHSTK_STATUS, (long)&features, 0, 0, 0, 0) == 0 && features & 1;
 }

@@ -91,6 +91,9 @@ void runtime_start(const uint64_t *environment);
  * where other threads have used it (stop.c). */
 void runtime_stop(void);
 
+/* Of the calling thread. */
+bool shadow_stack_active(void);
+
 /* The lock around everything in struct runtime.  False: this very thread holds it (a signal handler interrupted it). */
 bool runtime_lock(void);
 void runtime_unlock(void);

@@ -2,6 +2,7 @@
 #include "region/serve.h"
 
 #include "arch/x86_64/entry.h"
+#include "arch/x86_64/vectors.h"
 #include "decode/decode.h"
 #include "effects/atomics.h"
 #include "effects/effects.h"
@@ -55,6 +56,10 @@ void go_native(struct context *context, uintptr_t address, enum reason reason) {
     commit_all(context);
     degrade(context->state, patch, reason);
     context->resume = native_address(address);
+    if (reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED) { /* it may be about to use or to set the base */
+        context->target = context->resume;
+        context->resume = (uint64_t)&native_without_base;
+    }
 }
 
 /* Control went to memory that is not code.  The place to tell is where it came from, if that was a call. */
@@ -212,7 +217,42 @@ static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     return end - *size;
 }
 
-/* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory. */
+static unsigned modrm_register(const struct instruction *at, const uint8_t *bytes) {
+    return (bytes[at->modrm_offset] >> 3 & 7) | (at->rex & 4) << 1;
+}
+
+/* A scatter: every element whose mask bit is set.  False: the log is full. */
+static bool log_scatter(struct context *context, const struct instruction *at, const uint8_t *bytes) {
+    enum { VECTOR = 64 };
+    const uint64_t *general = context->registers.general;
+    const uint8_t opcode = bytes[at->opcode_offset], payload = bytes[at->opcode_offset - 1]; /* z L'L b V' aaa */
+    const unsigned index_bytes = opcode & 1 ? 8 : 4; /* a0, a2: doublewords; a1, a3: quadwords */
+    const unsigned wider = index_bytes > at->operand_bytes ? index_bytes : at->operand_bytes;
+    const unsigned count = (VECTOR / 4 << (payload >> 5 & 3)) / wider;
+    const uint32_t mask = mask_read(payload & 7);
+    union {
+        uint8_t bytes[VECTOR];
+        int32_t words[VECTOR / 4];
+        int64_t quads[VECTOR / 8];
+    } index;
+    vector_read(index.bytes, at->index);
+    for (unsigned i = 0; i < count; i++) {
+        const int64_t scaled = (index_bytes == 8 ? index.quads[i] : index.words[i]) * (int64_t)at->scale;
+        uint64_t address = (uint64_t)scaled + (uint64_t)(int64_t)at->displacement;
+        if (at->base != REG_NONE)
+            address += general[at->base];
+        if (at->address_size_override)
+            address = (uint32_t)address;
+        if (at->segment == 0x64)
+            address += context->owner;
+        if (mask >> i & 1 && !log_range(context, address, at->operand_bytes))
+            return false;
+    }
+    return true;
+}
+
+/* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory, vectors
+ * of addresses. */
 static void log_other_store(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
     const uint64_t *general = context->registers.general;
@@ -222,8 +262,16 @@ static void log_other_store(struct context *context) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
         return;
     }
+    if (at.memory == MEMORY_VECTOR) {
+        if (!log_scatter(context, &at, bytes))
+            go_native(context, source, REASON_LOG_FULL);
+        return;
+    }
     uint64_t address = general[RDI], size = at.operand_bytes;
-    if (at.memory == MEMORY_STRING) {
+    if (at.memory == MEMORY_OTHER) { /* movdir64b */
+        address = general[modrm_register(&at, bytes)];
+        size = 64;
+    } else if (at.memory == MEMORY_STRING) {
         uint64_t count = at.repeat ? (at.address_size_override ? (uint32_t)general[RCX] : general[RCX]) : 1;
         if (count > (1ull << 47) / 64)
             count = (1ull << 47) / 64; /* will fault long before */
@@ -244,7 +292,7 @@ static void log_other_store(struct context *context) {
         if (at.index != REG_NONE)
             address += general[at.index] * at.scale;
         if (at.bit_offset) {
-            unsigned reg = (bytes[at.modrm_offset] >> 3 & 7) | (at.rex & 4) << 1;
+            const unsigned reg = modrm_register(&at, bytes);
             int64_t bit = at.operand_bytes == 8   ? (int64_t)general[reg]
                           : at.operand_bytes == 4 ? (int32_t)general[reg]
                                                   : (int16_t)general[reg];
@@ -255,7 +303,7 @@ static void log_other_store(struct context *context) {
     }
     if (at.address_size_override)
         address = (uint32_t)address;
-    if (at.segment == 0x64)
+    if (at.segment == 0x64 && at.memory != MEMORY_OTHER) /* of movdir64b the source's */
         address += context->owner;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
@@ -268,9 +316,9 @@ static void log_other_store(struct context *context) {
         go_native(context, source, REASON_LOG_FULL);
 }
 
-/* An unwinder that is about to land in the marked function's caller has put the landing pad over the return address, and
- * rsp there, or a word below for a register that it pops.  A function that restores rsp so too (one that had aligned its
- * stack) returns to where it was called from; what overruns buffers is no address of code. */
+/* An unwinder that is about to land in the marked function's caller has put the landing pad over the return address,
+ * and rsp there, or a word below for a register that it pops.  A function that restores rsp so too (one that had
+ * aligned its stack) returns to where it was called from; what overruns buffers is no address of code. */
 static bool about_to_land(const struct context *context, uint64_t rsp) {
     const uint64_t below = context->mark_rsp - rsp;
     uint64_t target = 0;
@@ -278,14 +326,17 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
            target != top(context)->return_address && range_known(target);
 }
 
-/* rsp was loaded: still on the region's stack and below its entry?  Above: the region was left (longjmp, unwinding). */
+/* rsp was loaded, and had been argument[1]: still on the region's stack and below its entry?  Above: the region was
+ * left (longjmp, unwinding).  Below where it was may be room for an array, or a coroutine's stack, whose frames are
+ * older than the checkpoint while what is pushed there is not logged: log all that lies between. */
 static void stack_loaded(struct context *context) {
-    enum { STACK_SPAN = 64 << 20 };
-    const uint64_t rsp = context->registers.general[RSP];
+    enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
+    const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
                               about_to_land(context, rsp)))
         pop_mark(context);
-    if (context->depth && context->mark_rsp - rsp < STACK_SPAN)
+    const bool same = context->depth && context->mark_rsp - rsp < STACK_SPAN;
+    if (same && ((int64_t)down <= 0 || (down < STEP_DOWN && log_range(context, rsp - RED_ZONE, down + RED_ZONE))))
         return;
     uintptr_t next = slot_target((uint32_t)context->argument[0]);
     if (context->depth) {

@@ -58,14 +58,17 @@ static void add_target(struct builder *builder, uintptr_t start) {
 }
 
 /* What the translator does not carry, though the decoder knows it. */
-static enum reason refusal(const struct instruction *decoded, const uint8_t *bytes) {
+static enum reason refusal(const struct source_instruction *at) {
+    const struct instruction *decoded = &at->decoded;
+    const uint8_t *bytes = at->bytes;
     if (decoded->flow == FLOW_TRAP) /* raises its signal wherever it stands; whose an int3 is, is asked when it runs */
         return bytes[0] == BREAKPOINT ? REASON_BREAKPOINT : REASON_NONE;
     if (decoded->segment == 0x65)
         return REASON_FOREIGN_GS;
-    if (decoded->bnd_or_other || decoded->flow == FLOW_FAR || decoded->memory == MEMORY_OTHER)
+    if ((decoded->bnd_or_other && !reads_base(at)) || decoded->flow == FLOW_FAR)
         return REASON_UNSUPPORTED;
-    if (decoded->memory == MEMORY_VECTOR && decoded->access & ACCESS_WRITE)
+    if (decoded->memory == MEMORY_OTHER && !is_other(at, OTHER_ENTER) && !is_other(at, OTHER_XLAT) &&
+        !is_other(at, OTHER_MOVDIR64B))
         return REASON_UNSUPPORTED;
     if (decoded->flow == FLOW_SYSCALL && !(bytes[decoded->opcode_offset] == 0x05 && decoded->opcode_offset))
         return REASON_UNSUPPORTED; /* sysenter, int 0x80 */
@@ -99,7 +102,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
             block->stop = REASON_UNKNOWN_INSTRUCTION;
             return;
         }
-        if ((block->stop = refusal(&at->decoded, at->bytes)))
+        if ((block->stop = refusal(at)))
             return;
         at->address = address;
         builder->instruction_count++;

@@ -38,6 +38,23 @@ struct source_instruction {
     uint8_t flags_live; /* before it */
 };
 
+/* Instructions with memory operands of their own kind (MEMORY_OTHER) that are carried, by the last opcode byte. */
+enum {
+    OTHER_ENTER = 0xc8,     /* pushes, and reads its chain of frames: as with any push, what it writes lies below rsp */
+    OTHER_XLAT = 0xd7,      /* reads */
+    OTHER_MOVDIR64B = 0xf8, /* writes the 64 bytes to which a register points */
+};
+
+static inline bool is_other(const struct source_instruction *at, uint8_t which) {
+    return at->decoded.memory == MEMORY_OTHER && at->bytes[at->decoded.opcode_offset] == which;
+}
+
+/* rdfsbase, rdgsbase */
+static inline bool reads_base(const struct source_instruction *at) {
+    const uint8_t modrm = at->bytes[at->decoded.modrm_offset];
+    return at->decoded.bnd_or_other && at->bytes[at->decoded.opcode_offset] == 0xae && modrm >= 0xc0 && modrm < 0xd0;
+}
+
 enum cold_kind {
     COLD_LOG,  /* a store whose granule the filter does not know */
     COLD_LINK, /* a slot's first value: ask C to link */

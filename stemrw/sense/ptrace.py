@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterable
 
 CONT, DETACH = 7, 17
 GETEVENTMSG, GETSIGINFO, GETREGSET, SETREGSET = 0x4201, 0x4202, 0x4204, 0x4205
 SEIZE, INTERRUPT, LISTEN = 0x4206, 0x4207, 0x4208
 
 EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = (1, 2, 3, 4, 6, 128)
-_OPTIONS = sum(1 << event for event in (EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT))
+_ALL_EVENTS = (EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT)
 _EXITKILL = 1 << 20
 
 _NT_PRSTATUS = 1
@@ -72,9 +73,12 @@ def _request(request: int, tid: int, address: int = 0, data: int = 0) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def seize(pid: int) -> None:
-    """Watch a process from here on, all its future threads and children too; they die if this process dies."""
-    _request(SEIZE, pid, 0, _OPTIONS | _EXITKILL)
+def seize(pid: int, events: Iterable[int] = _ALL_EVENTS) -> None:
+    """Watch a process from here on; it dies if this process dies.
+
+    With the default events all its future threads and children are watched too.
+    """
+    _request(SEIZE, pid, 0, sum(1 << event for event in events) | _EXITKILL)
 
 
 def resume(tid: int, signal: int = 0) -> None:

@@ -404,6 +404,18 @@ run_service:
     mov r15, REGISTER(15)
     jmp CTX(resume)
 
+/* native_without_base: on to the original code at .target, with the gs base that the program thinks it has.
+ * In: registers and flags the program's.  What is pushed lies below the red zone. */
+    .globl native_without_base
+native_without_base:
+    lea rsp, [rsp - 128]
+    push qword ptr CTX(target)
+    push rax
+    mov eax, 0
+    wrgsbase rax
+    pop rax
+    ret 128
+
 /* rescue_entry: where the signal handler lets a faulting thread go on.  In: gs; nothing else. */
     .globl rescue_entry
 rescue_entry:

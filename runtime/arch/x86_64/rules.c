@@ -129,35 +129,45 @@ static void emit_native(struct builder *builder, uintptr_t address, enum reason 
 
 /* ---- entries: code reached by indirect branches ---- */
 
-/* indirect branch to `source` → is it really this target? has the region been left? restore rcx
- *     spill[0] holds rcx, .target the full target */
-static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+/* Leave the entry unless control was meant to get here.  Two targets can share a place in the table: where this one is
+ * not meant, flags that are dead here may be live there, so they survive.
+ *     rcx = ~target + source + 1, that is 0 if they are equal */
+static void emit_verify(struct builder *builder, uintptr_t source) {
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    LOAD_CONTEXT(OUT, RCX, target);
+    emit_literal(builder, 0x8b, RAX, source);
+    EMIT(OUT, 0x48, 0xf7, 0xd1);             /* not rcx */
+    EMIT(OUT, 0x48, 0x8d, 0x4c, 0x01, 0x01); /* lea rcx, [rcx + rax + 1] */
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+    EMIT(OUT, 0xe3, 8); /* jrcxz over the miss */
+    emit_context_jump(OUT, offsetof(struct context, miss));
+}
+
+/* Leave the entry if the region has been left, as rsp tells. */
+static void emit_leave(struct builder *builder, bool flags_live) {
+    const unsigned restore = flags_live ? 3 + 9 : 0;
     if (flags_live) {
         STORE_CONTEXT(OUT, RAX, spill[1]);
         EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
     }
-    LOAD_CONTEXT(OUT, RCX, target);
-    emit_literal(builder, 0x3b, RCX, source);
-    const unsigned restore = flags_live ? 3 + 9 : 0;
-    EMIT(OUT, 0x74); /* je over the miss */
-    emit8(OUT, (uint8_t)(restore + 8));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
-    }
-    emit_context_jump(OUT, offsetof(struct context, miss));
     emit_context(OUT, 0x3b, RSP, offsetof(struct context, mark_rsp));
     EMIT(OUT, 0x76); /* jbe over the leave */
     emit8(OUT, (uint8_t)(restore + 8));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e);
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
+    for (int path = 0; path < 2; path++) {
+        if (flags_live) {
+            EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+            LOAD_CONTEXT(OUT, RAX, spill[1]);
+        }
+        if (path == 0)
+            emit_context_jump(OUT, offsetof(struct context, leave));
     }
-    emit_context_jump(OUT, offsetof(struct context, leave));
-    if (flags_live) {
-        EMIT(OUT, 0x04, 0x7f, 0x9e);
-        LOAD_CONTEXT(OUT, RAX, spill[1]);
-    }
+}
+
+/* indirect branch to `source` → is it really this target? has the region been left? restore rcx
+ *     spill[0] holds rcx, .target the full target */
+static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+    emit_verify(builder, source);
+    emit_leave(builder, flags_live);
     LOAD_CONTEXT(OUT, RCX, spill);
 }
 
@@ -359,9 +369,15 @@ static void emit_store_by_c(struct builder *builder, const struct source_instruc
 
 enum { NO_COLD = MAX_COLDS };
 
+static bool may_store(const struct source_instruction *at) {
+    if (at->decoded.memory == MEMORY_OTHER)
+        return is_other(at, OTHER_MOVDIR64B);
+    return at->decoded.access & ACCESS_WRITE && at->decoded.memory != MEMORY_NONE;
+}
+
 /* Result: the cold part of the check, if there is one. */
 static uint32_t emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
-    if (!(at->decoded.access & ACCESS_WRITE) || at->decoded.memory == MEMORY_NONE)
+    if (!may_store(at))
         return NO_COLD;
     if (store_is_young(builder, &at->decoded))
         return NO_COLD;
@@ -424,22 +440,41 @@ static void emit_copy(struct builder *builder, const struct source_instruction *
     emit_bytes(OUT, at->bytes + done, decoded->length - done);
 }
 
-/* rsp from anywhere → is it still the region's stack?  From the frame pointer, as epilogues do, it is. */
+/* rsp from anywhere → is it still the region's stack?  From the frame pointer, as epilogues do, it is; and below where
+ * it was, where room for an array or a frame is taken off it. */
 static bool stack_needs_check(const struct source_instruction *at) {
-    if (at->decoded.stack != STACK_LOADED)
+    const struct instruction *decoded = &at->decoded;
+    const uint8_t opcode = at->bytes[decoded->opcode_offset];
+    if (decoded->stack != STACK_LOADED)
         return false;
-    bool from_rbp = at->decoded.memory == MEMORY_NONE && (at->decoded.reads & ~(1u << RSP)) == 1u << RBP;
-    bool lea_rbp = at->decoded.memory == MEMORY_OPERAND && at->decoded.access == ACCESS_NONE &&
-                   at->decoded.base == RBP && at->decoded.index == REG_NONE;
-    return !from_rbp && !lea_rbp;
+    bool from_rbp = decoded->memory == MEMORY_NONE && decoded->reads == 1u << RBP;
+    bool lea_rbp = decoded->memory == MEMORY_OPERAND && decoded->access == ACCESS_NONE && decoded->base == RBP &&
+                   decoded->index == REG_NONE;
+    bool subtracted = decoded->rex & 8 && (opcode == 0x29 || opcode == 0x2b); /* sub rsp, r/m */
+    return !from_rbp && !lea_rbp && !subtracted && !is_other(at, OTHER_ENTER);
+}
+
+/* rdfsbase → itself; rdgsbase r → mov r, 0: what the program set there, or it would not be in a region */
+static void rule_read_base(struct builder *builder, const struct source_instruction *at) {
+    const uint8_t modrm = at->bytes[at->decoded.modrm_offset];
+    if (modrm < 0xc8) {
+        emit_copy(builder, at);
+        return;
+    }
+    emit8(OUT, 0x40 | (at->decoded.rex & 1));
+    emit8(OUT, 0xb8 | (modrm & 7));
+    emit32(OUT, 0);
 }
 
 static void rule_ordinary(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+    const bool check = stack_needs_check(at);
     const uint32_t cold = emit_undo(builder, index, at);
+    if (check)
+        STORE_CONTEXT(OUT, RSP, argument[1]);
     emit_copy(builder, at);
     if (cold != NO_COLD)
         builder->colds[cold].behind = emitted(OUT);
-    if (stack_needs_check(at)) {
+    if (check) {
         emit_context_immediate(OUT, offsetof(struct context, argument),
                                new_slot(builder, at->address + at->decoded.length));
         emit_service(builder, SERVICE_STACK);
@@ -453,7 +488,10 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
     map_source(builder, at->address);
     switch (at->decoded.flow) {
     case FLOW_NEXT:
-        rule_ordinary(builder, index, at);
+        if (reads_base(at))
+            rule_read_base(builder, at);
+        else
+            rule_ordinary(builder, index, at);
         break;
     case FLOW_TRAP: /* raises its signal where it stands; the handler knows the original address */
         emit_copy(builder, at);
