@@ -127,6 +127,10 @@ bool is_hook(uintptr_t address) {
     return kind_at(address) != HOOK_NONE;
 }
 
+bool allocator_known(void) {
+    return module_runtime()->hooks.malloc;
+}
+
 /* Everything done so far becomes final, and counts as one irreversible effect; the region goes on, so that a rescue
  * comes back to here at most.  The function that this is about is not logged: what others do with it meanwhile could
  * not be told from what we did. */

@@ -43,6 +43,9 @@ bool is_hook(uintptr_t address);
 /* One is called with other threads alive: do it, or go on with its code.  True: a fault was raised. */
 bool hook_call(struct context *context, uintptr_t address);
 
+/* Whether the allocator is among them. */
+bool allocator_known(void);
+
 /* Within a function of HOOK_SETTLE nothing is logged. */
 bool is_quiet(struct context *context);
 

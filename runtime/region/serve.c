@@ -186,9 +186,15 @@ static void log_exact(struct context *context, uintptr_t source, uintptr_t addre
         go_native(context, source, log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL);
 }
 
+/* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
+ * by bytes, and in the arena, by operations: there the first locked instruction ends the region. */
 static void log_locked(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
-    if (!is_quiet(context) && !is_young(context, address, size))
+    if (is_quiet(context) || is_young(context, address, size))
+        return;
+    if (allocator_known())
         locked_instruction(context, source, address);
+    else
+        go_native(context, source, REASON_SHARED_STATE);
 }
 
 static void log_store(struct context *context) {

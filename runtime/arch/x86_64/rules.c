@@ -549,7 +549,7 @@ static void emit_mark(struct builder *builder, const struct block *block) {
 static void emit_hook(struct builder *builder, uintptr_t source) {
     STORE_CONTEXT(OUT, RCX, spill);
     LOAD_CONTEXT(OUT, RCX, exact);
-    EMIT(OUT, 0xe3, 0); /* jrcxz over the request */
+    EMIT(OUT, 0x67, 0xe3, 0); /* jecxz over the request */
     const uint32_t from = emitted(OUT);
     LOAD_CONTEXT(OUT, RCX, spill);
     emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, source));
