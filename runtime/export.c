@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "arch/x86_64/unistd.h"
+#include "os/linux.h"
 #include "include/abi.h"
 #include "include/state.h"
 #include "region/context.h"
@@ -81,6 +82,7 @@ void export_abi(void) {
     CONSTANT(REASON_SHARED_MEMORY_CHILD);
     CONSTANT(REASON_SHARED_STATE);
     CONSTANT(REASON_BREAKPOINT);
+    CONSTANT(REASON_SEALED);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -158,6 +160,7 @@ void export_debugging(void);
 void export_debugging(void) {
     CONSTANT(STACK_OFFSET);
     CONSTANT(STACK_TOP_OFFSET);
+    CONSTANT(SOURCE_KIND_SHIFT);
 
     FIELD(state, runtime);
 
@@ -190,7 +193,9 @@ void export_assembly(void) {
     CONSTANT(PATCH_TO_STATE_SHIFT);
     CONSTANT(GLIBC_MULTIPLE_THREADS);
     CONSTANT(LOG_KEEP_BYTES);
+    CONSTANT(NR_rt_sigprocmask);
     CONSTANT(NR_rt_sigreturn);
+    CONSTANT(OS_SIG_SETMASK);
     CONSTANT(SERVICE_DISPATCH);
     CONSTANT(SERVICE_ENTER);
     CONSTANT(SERVICE_EPOCH);
@@ -215,6 +220,8 @@ void export_assembly(void) {
     FIELD(context, stack_top);
     FIELD(context, deferred);
     FIELD(context, exact);
+    FIELD(context, held);
+    FIELD(context, held_mask);
     FIELD(context, rescue_mxcsr);
     FIELD(context, rescue_x87);
     FIELD(context, rescue_double);

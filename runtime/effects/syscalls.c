@@ -3,12 +3,13 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "region/serve.h"
-#include "translate/cache.h"
+#include "translate/unit.h"
 
 enum {
     MAP_FIXED = 0x10,
@@ -17,6 +18,7 @@ enum {
     MADV_DONTNEED = 4,
     MADV_FREE = 8,
     CLONE_VM = 0x100,
+    CLONE_THREAD = 0x10000,
     SEEK_CUR = 1,
     DEFERRED_BYTES = 64 << 20, /* beyond, memory is given back at once and a rollback cannot have it again */
     REFILL_BYTES = 4 << 20,    /* contents saved before memory is discarded; beyond: not undone, counted */
@@ -25,6 +27,8 @@ enum {
     FUTEX_CMP_REQUEUE = 4, /* and below: wait, wake, requeue */
     FUTEX_WAIT_BITSET = 9,
     FUTEX_WAKE_BITSET = 10,
+    PR_SET_SECCOMP = 22,
+    SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
 
 static const uint8_t argument_registers[6] = {RDI, RSI, RDX, R10, R8, R9};
@@ -128,6 +132,10 @@ static bool log_output(struct context *context, const struct output *output) {
 
 /* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
 static void save_position(struct context *context) {
+    if (context->state->sealed) {
+        context->irreversible++;
+        return;
+    }
     uint64_t fd = argument(context, 0);
     long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
     uint64_t data = (uint64_t)offset;
@@ -137,9 +145,19 @@ static void save_position(struct context *context) {
         log_operation(context, LOG_OFFSET, fd, &data, 1);
 }
 
+/* The thread's signal mask, as the program has it. */
+static long change_mask(struct context *context, int how, const uint64_t *set, uint64_t *old) {
+    if (!context->held)
+        return os_sigmask(how, set, old);
+    *old = context->held_mask;
+    if (set)
+        context->held_mask = how == OS_SIG_BLOCK ? *old | *set : how == OS_SIG_UNBLOCK ? *old & ~*set : *set;
+    return how > OS_SIG_SETMASK ? -OS_EINVAL : 0;
+}
+
 static void save_mask(struct context *context) {
     uint64_t mask;
-    if (os_sigmask(OS_SIG_BLOCK, NULL, &mask) == 0)
+    if (change_mask(context, OS_SIG_BLOCK, NULL, &mask) == 0)
         log_operation(context, LOG_SIGNAL_MASK, mask, NULL, 0);
 }
 
@@ -234,6 +252,10 @@ static bool is_fatal_by_default(uint64_t signal) {
 /* abort and its kin end in a signal that the thread sends itself. */
 static bool before_kill(struct context *context, uint64_t number) {
     uint64_t signal = argument(context, number == NR_tgkill ? 2 : 1);
+    if (context->state->sealed) { /* who we are, and what would happen, would have to be asked for */
+        context->irreversible += signal != 0;
+        return false;
+    }
     bool me = number == NR_kill ? (int)argument(context, 0) == os_getpid()
               : number == NR_tkill
                   ? (int)argument(context, 0) == os_gettid()
@@ -249,17 +271,20 @@ static void before_sigaction(struct context *context) {
     uint64_t signal = argument(context, 0), wish_at = argument(context, 1), old_at = argument(context, 2);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_sigaction));
-    if (signal >= 32 || !(HANDLED_SIGNALS >> signal & 1) || argument(context, 3) != 8) {
-        context->irreversible += wish_at != 0;
-        return;
-    }
     struct os_sigaction wish, old;
-    if (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish)
-        return; /* the kernel says EFAULT */
-    signals_wish((int)signal, wish_at ? &wish : NULL, &old);
-    if (old_at)
+    if (!signal || signal > LAST_SIGNAL || argument(context, 3) != 8 ||
+        (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish))
+        return; /* the kernel says EINVAL, EFAULT */
+    long result = 0;
+    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
+        signals_wish((int)signal, wish_at ? &wish : NULL, &old);
+    } else {
+        context->irreversible += wish_at != 0;
+        result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
+    }
+    if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
-    skip(context, 0);
+    skip(context, result);
 }
 
 /* A fault while its signal is blocked kills without asking any handler: in a region these signals stay open. */
@@ -271,10 +296,10 @@ static void before_sigmask(struct context *context) {
     if (!set_at || argument(context, 3) != sizeof set)
         return;
     save_mask(context);
-    if (how == OS_SIG_UNBLOCK || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
+    if ((how == OS_SIG_UNBLOCK && !context->held) || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
         return;
-    set &= ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
-    long result = os_sigmask((int)how, &set, &old);
+    set &= how == OS_SIG_UNBLOCK ? ~0ull : ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
+    long result = change_mask(context, (int)how, &set, &old);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, result);
@@ -305,11 +330,25 @@ static void before_clone(struct context *context, uint64_t number) {
     uint64_t flags = number == NR_vfork ? CLONE_VM : number == NR_fork ? 0 : argument(context, 0);
     if (number == NR_clone3 && safe_copy(&flags, (const void *)argument(context, 0), sizeof flags) < sizeof flags)
         return;
-    if (flags & CLONE_VM) { /* another thread, or a child on our memory: what it sees must be final */
+    if (flags & CLONE_THREAD) { /* what others see must be final */
         give_way(context, REASON_SHARED_MEMORY_CHILD);
         return;
     }
     context->irreversible++;
+    watch(context);
+    if (flags & CLONE_VM)
+        context->resume += SHARED_MEMORY_CHILD;
+}
+
+/* From here on any system call of ours may be the process's end: what they would tell is looked up now. */
+static void before_seal(struct context *context, uint64_t number) {
+    const uint64_t what = argument(context, 0);
+    context->irreversible++;
+    if (context->state->sealed || (number == NR_prctl ? what != PR_SET_SECCOMP : what > SECCOMP_SET_MODE_FILTER))
+        return;
+    ranges_refresh();
+    log_run_deferred(context);
+    context->state->sealed = 1;
     watch(context);
 }
 
@@ -356,6 +395,10 @@ static bool before_own(struct context *context, uint64_t number) {
         return false;
     case NR_futex:
         before_futex(context);
+        return false;
+    case NR_prctl:
+    case NR_seccomp:
+        before_seal(context, number);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:
@@ -406,8 +449,11 @@ void after_syscall(struct context *context) {
             log_operation(context, LOG_CLOSE, result, NULL, 0);
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
+    } else if (number == NR_prctl || number == NR_seccomp) {
+        context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
     } else if (result == 0) { /* a forked child */
-        context->thread = os_gettid();
+        if (!context->state->sealed)
+            context->thread = os_gettid();
         perf_map_after_fork();
     }
 }

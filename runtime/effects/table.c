@@ -112,7 +112,7 @@ static const struct syscall_rule rules[] = {
     NONE(sched_setparam, GONE), NONE(sched_getscheduler, PURE), NONE(sched_setscheduler, GONE),
     NONE(sched_get_priority_max, PURE), NONE(sched_get_priority_min, PURE), TWO(getcpu, PURE, FIXED(0, 4), FIXED(1, 4)),
     ONE(getrandom, PURE, COUNT(0, 1)), NONE(membarrier, PURE), NONE(set_robust_list, PURE), NONE(rseq, GONE),
-    NONE(set_tid_address, PURE), ONE(prctl, GONE, FIXED(1, 16)), NONE(seccomp, GONE), NONE(personality, GONE),
+    NONE(set_tid_address, PURE), ONE(prctl, OWN, FIXED(1, 16)), NONE(seccomp, OWN), NONE(personality, GONE),
     NONE(ioprio_get, PURE), NONE(ioprio_set, GONE), NONE(sethostname, GONE), NONE(kcmp, PURE),
     /* memory */
     NONE(madvise, OWN), NONE(mmap, OWN), NONE(munmap, OWN), NONE(mremap, OWN), NONE(brk, OWN), NONE(mprotect, OWN),

@@ -55,6 +55,36 @@ static void remember(struct state *state, const struct recovery *recovery) {
     __atomic_store_n(&slot->number, before + 1, __ATOMIC_RELEASE);
 }
 
+static void write_line(const struct recovery *recovery) {
+    struct line line = {.length = 0};
+    put(&line, "{\"event\":\"recovery\",\"region\":");
+    put_address(&line, recovery->region);
+    put(&line, ",\"pc\":");
+    put_address(&line, recovery->pc);
+    put(&line, recovery->own ? ",\"in_region_module\":true" : ",\"in_region_module\":false");
+    put(&line, ",\"class\":\"");
+    put(&line, class_name(recovery->fault_class));
+    put(&line, "\",\"address\":");
+    put_address(&line, recovery->address);
+    put(&line, ",\"returned\":");
+    put_address(&line, recovery->returned);
+    put(&line, ",\"log_bytes\":");
+    put_number(&line, (int64_t)recovery->log_bytes, 1);
+    put(&line, ",\"irreversible\":");
+    put_number(&line, (int64_t)recovery->irreversible, 1);
+    put(&line, ",\"pid\":");
+    put_number(&line, os_getpid(), 1);
+    put(&line, ",\"tid\":");
+    put_number(&line, recovery->thread, 1);
+    put(&line, ",\"time\":");
+    put_number(&line, recovery->seconds, 1);
+    put(&line, ".");
+    put_number(&line, recovery->nanoseconds, 9);
+    put(&line, "}\n");
+    append_line(&line);
+}
+
+/* Sealed, the time is not known, and the ring has it alone. */
 void record_recovery(struct context *context, const struct mark *mark, uint64_t log_bytes) {
     struct state *state = context->state;
     bool own;
@@ -66,38 +96,14 @@ void record_recovery(struct context *context, const struct mark *mark, uint64_t 
         .returned = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
         .log_bytes = log_bytes,
         .fault_class = context->fault_class,
-        .thread = os_gettid(),
+        .thread = state->sealed ? context->thread : os_gettid(),
         .irreversible = context->irreversible,
         .own = own,
     };
-    os_realtime(&recovery.seconds, &recovery.nanoseconds);
+    if (!state->sealed)
+        os_realtime(&recovery.seconds, &recovery.nanoseconds);
     remember(state, &recovery);
     __atomic_add_fetch(&mark->patch_state->recoveries, 1, __ATOMIC_RELAXED);
-
-    struct line line = {.length = 0};
-    put(&line, "{\"event\":\"recovery\",\"region\":");
-    put_address(&line, recovery.region);
-    put(&line, ",\"pc\":");
-    put_address(&line, recovery.pc);
-    put(&line, own ? ",\"in_region_module\":true" : ",\"in_region_module\":false");
-    put(&line, ",\"class\":\"");
-    put(&line, class_name(recovery.fault_class));
-    put(&line, "\",\"address\":");
-    put_address(&line, recovery.address);
-    put(&line, ",\"returned\":");
-    put_address(&line, recovery.returned);
-    put(&line, ",\"log_bytes\":");
-    put_number(&line, (int64_t)log_bytes, 1);
-    put(&line, ",\"irreversible\":");
-    put_number(&line, (int64_t)recovery.irreversible, 1);
-    put(&line, ",\"pid\":");
-    put_number(&line, os_getpid(), 1);
-    put(&line, ",\"tid\":");
-    put_number(&line, recovery.thread, 1);
-    put(&line, ",\"time\":");
-    put_number(&line, recovery.seconds, 1);
-    put(&line, ".");
-    put_number(&line, recovery.nanoseconds, 9);
-    put(&line, "}\n");
-    append_line(&line);
+    if (!state->sealed)
+        write_line(&recovery);
 }

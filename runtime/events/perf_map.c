@@ -78,9 +78,9 @@ static void write_unit(int fd, const struct unit *unit) {
     uintptr_t start = unit->code;
     for (uint32_t i = 0; i < unit->map_count; i++) {
         uintptr_t source = unit->source + (intptr_t)unit->map[i].source;
-        if (source >= function.start && source < function.end)
+        if (source_map_kind(&unit->map[i]) == SOURCE_ARRIVING || (source >= function.start && source < function.end))
             continue;
-        uintptr_t here = unit->code + unit->map[i].code;
+        uintptr_t here = unit->code + source_map_code(&unit->map[i]);
         if (here > start)
             write_piece(fd, start, here, &function);
         start = here;
@@ -124,7 +124,7 @@ void perf_map_follow(void) {
 
 void perf_map_after_fork(void) {
     const struct perf_map *map = module_runtime()->perf_map;
-    if (!map || map->process == os_getpid() || !runtime_lock())
+    if (!map || module_state()->sealed || map->process == os_getpid() || !runtime_lock())
         return;
     perf_map_follow();
     runtime_unlock();

@@ -11,7 +11,9 @@
 #include "fault/signals.h"
 
 #include "arch/x86_64/entry.h"
+#include "arch/x86_64/exact.h"
 #include "arch/x86_64/unistd.h"
+#include "fault/handlers.h"
 #include "region/context.h"
 #include "region/runtime.h"
 #include "region/serve.h"
@@ -21,6 +23,7 @@ enum {
     NULL_PAGES = 64 << 10,
     STACK_REACH = 64 << 10, /* a fault this close to rsp, in memory that is not there, is the end of the stack */
     SI_KERNEL = 0x80,
+    TRAP_TRACE = 2,
     TRAP_FLAG_BITS = 0x100 | 0x400, /* TF and DF are not for the runtime's C */
 };
 
@@ -31,7 +34,7 @@ static void install(int signal, struct os_sigaction *previous) {
     action.handler = (uint64_t)&on_signal;
     action.flags = OS_SA_SIGINFO | OS_SA_ONSTACK | OS_SA_RESTORER;
     action.restorer = (uint64_t)&signal_return;
-    action.mask = 0;
+    action.mask = ~((uint64_t)HANDLED_SIGNALS >> 1); /* the program's handlers shall not run on top of ours */
     os_sigaction(signal, &action, previous);
 }
 
@@ -114,14 +117,12 @@ void signals_check(void) {
     }
 }
 
-/* True: the signal is pending again. */
-static bool lend(int signal, struct os_siginfo *info) {
+static void lend(int signal, struct os_siginfo *info) {
     install_wish(signal);
     __atomic_or_fetch(&module_state()->handlers_lent, 1u << signal, __ATOMIC_ACQ_REL);
     /* A trap is reported behind its instruction, and a signal that was sent has none: neither comes again by itself. */
     if (was_sent(info) || signal == OS_SIGTRAP || signal == OS_SIGSYS)
-        return os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0) == 0;
-    return false;
+        os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0);
 }
 
 static enum fault_class classify(int signal, const struct os_siginfo *info, const struct os_context *at) {
@@ -153,6 +154,13 @@ static bool can_rescue(const struct context *context) {
     return ((const struct mark *)context->mark)->patch->kind == PATCH_REGION;
 }
 
+/* The program's handler, or the core dump, shall find the original program. */
+static void leave_cache(struct context *context, struct os_context *at) {
+    exact_state(context, at);
+    commit_all(context);
+    at->rip = native_address(at->rip);
+}
+
 static void on_signal(int signal, struct os_siginfo *info, struct os_context *at) {
     if (at->rip >= (uint64_t)&safe_copy_begin && at->rip < (uint64_t)&safe_copy_end) {
         at->rip = (uint64_t)&safe_copy_fault;
@@ -168,17 +176,19 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         at->rip = (uint64_t)&guarded_fault;
         return;
     }
+    if (signal == OS_SIGTRAP && info->code == TRAP_TRACE && context && handlers_stepped(context, at))
+        return;
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);
     if (!in_cache || was_sent(info)) {
-        const bool fatal = module_runtime()->actions[signal].handler == OS_SIG_DFL;
-        if (lend(signal, info) && in_cache && fatal)
-            at->rip = cache_source_of(pc); /* dies before the next instruction: the core dump shall tell where */
+        lend(signal, info);
+        if (in_cache)
+            leave_cache(context, at);
         return;
     }
     if (!can_rescue(context)) {
-        commit_all(context);
-        at->rip = cache_source_of(pc);
+        at->rip = pc;
+        leave_cache(context, at);
         return; /* it faults once more there, outside of any region */
     }
     context->fault_class = classify(signal, info, at);

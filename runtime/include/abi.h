@@ -22,7 +22,7 @@
 
 #include <stdint.h>
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 #define PAYLOAD_MAGIC "STEMRW\x01\n" /* 8 bytes without the NUL, at payload +0 */
 
 enum header_flags {

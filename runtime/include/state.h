@@ -38,7 +38,9 @@ enum reason {
     REASON_SHARED_MEMORY_CHILD = 16, /* the region starts a thread, or a child that shares its memory */
     REASON_SHARED_STATE = 17,        /* a locked operation with other threads alive: cannot be undone byte by byte */
     REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
-    REASON_COUNT = 20,
+    REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
+    REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
+    REASON_COUNT = 32,
 };
 
 enum slow_entry {
@@ -81,7 +83,7 @@ struct state {
     uint64_t lock_mask;    /* the holder's signal mask */
     uint32_t slow_entries; /* enum slow_entry: why every outermost entry asks C first; 0: none does */
     uint32_t generation;   /* of the code cache: grows when translations are dropped */
-    uint32_t reserved;
+    uint32_t sealed;       /* 1: the program has installed a seccomp filter since the start */
     uint32_t handlers_lent; /* bit per signal: the program's own action is installed until the next region entry */
     uint64_t contexts;      /* start and size of the arena of thread contexts */
     uint64_t contexts_size;

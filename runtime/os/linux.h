@@ -54,7 +54,7 @@ enum os_signal {
     OS_SIGSYS = 31,
 };
 
-enum { OS_SA_SIGINFO = 4, OS_SA_ONSTACK = 0x08000000, OS_SA_RESTORER = 0x04000000, OS_SA_NODEFER = 0x40000000 };
+enum { OS_SA_SIGINFO = 4, OS_SA_ONSTACK = 0x08000000, OS_SA_RESTORER = 0x04000000, OS_SA_RESETHAND = 0x80000000 };
 enum { OS_SIG_DFL = 0, OS_SIG_IGN = 1 };
 enum { OS_SIG_BLOCK = 0, OS_SIG_UNBLOCK = 1, OS_SIG_SETMASK = 2 };
 
@@ -85,7 +85,8 @@ struct os_context { /* what SA_SIGINFO handlers get as third argument (struct uc
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
     uint16_t cs, gs, fs, ss;
     uint64_t error, trap, oldmask, cr2;
-    uint64_t fpstate;
+    uint64_t fpstate, reserved[8];
+    uint64_t mask; /* of signals, while the handler has not returned */
 };
 
 long os_sigaction(int signal, const struct os_sigaction *new_action, struct os_sigaction *old_action);

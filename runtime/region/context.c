@@ -145,6 +145,10 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
         degrade(state, patch, REASON_FOREIGN_GS);
         return NULL;
     }
+    if (state->sealed) {
+        degrade(state, patch, REASON_SEALED);
+        return NULL;
+    }
     if (shadow_stack_active()) { /* since our start: a static program's C library switches it on behind that */
         degrade(state, patch, REASON_SHADOW_STACK);
         return NULL;

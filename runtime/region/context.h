@@ -109,7 +109,7 @@ struct context {
     uint64_t log_start;
     uint64_t deferred; /* records in the log that C must see at the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
-    uint32_t padding_exact;
+    uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -133,6 +133,7 @@ struct context {
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint32_t words;     /* locked operations were logged since the outermost entry */
     uint32_t padding_words;
+    uint64_t held_mask; /* the thread's signal mask while one is held */
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");

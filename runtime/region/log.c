@@ -178,6 +178,8 @@ static bool undo(struct context *context, const struct record *record) {
     case LOG_ALLOCATED:
         allocator_free(operand);
         break;
+    case LOG_NOTHING:
+        break;
     }
     return true;
 }
@@ -197,26 +199,35 @@ void log_rollback(struct context *context, uint64_t to) {
     log_new_epoch(context);
 }
 
-static void run_deferred(struct context *context) {
+static void run_deferred(struct context *context, bool blocks) {
     for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
         const struct record record = log_record(at);
+        struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
         at = (uint64_t)record.data;
-        if (record.kind == LOG_DEFERRED_UNMAP)
-            os_unmap((void *)record.operand, record.data[0]);
+        if (record.kind != LOG_DEFERRED_UNMAP && !(record.kind == LOG_FREED && blocks))
+            continue;
         if (record.kind == LOG_FREED)
             allocator_free(record.operand);
-        context->deferred -= record.kind == LOG_DEFERRED_UNMAP || record.kind == LOG_FREED || record.kind == LOG_PUBLISHED;
+        else
+            os_unmap((void *)record.operand, record.data[0]);
+        trailer->size = record.size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
+        context->deferred--;
+        context->deferred_bytes -= record.data[0];
     }
-    context->deferred = context->deferred_bytes = 0;
+}
+
+void log_run_deferred(struct context *context) {
+    run_deferred(context, false);
 }
 
 void log_commit(struct context *context) {
     if (context->deferred)
-        run_deferred(context);
+        run_deferred(context, true);
+    context->deferred = context->deferred_bytes = context->words = 0;
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;
     uint64_t used = context->log - context->log_start;
-    if (used > LOG_KEEP_BYTES)
+    if (used > LOG_KEEP_BYTES && !context->state->sealed)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
     context->log = context->published = context->log_start;
     context->irreversible = 0;

@@ -28,6 +28,7 @@ enum log_kind {
     LOG_PUBLISHED,      /* what the bytes logged before held when others could begin to see them, see effects/words.h */
     LOG_ALLOCATED,      /* block (address) came from the allocator: free it */
     LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit */
+    LOG_NOTHING,        /* and has been done */
 };
 
 /* A record, found by where it ends; data is where the one before it ends. */
@@ -60,6 +61,9 @@ void log_close(struct context *context, enum log_kind kind, uint64_t operand, si
  * beyond `to` then.  Or make it final. */
 void log_rollback(struct context *context, uint64_t to);
 void log_commit(struct context *context);
+
+/* What waits for the commit cannot wait any longer. */
+void log_run_deferred(struct context *context);
 
 /* Forget what the filter knows: after a rollback, and when it begins to matter that other threads exist. */
 void log_new_epoch(struct context *context);

@@ -164,6 +164,8 @@ static void mark_late(struct range_list *list, const struct range_list *before) 
 }
 
 static void read_ranges(struct runtime *runtime) {
+    if (module_state()->sealed)
+        return;
     struct reader reader = {.fd = os_open_read("/proc/self/maps"), .buffer = runtime->scratch};
     runtime->proc_missing = reader.fd < 0;
     uint32_t fresh = !runtime->current_list;
@@ -205,7 +207,8 @@ const struct range *range_known(uintptr_t address) {
 uintptr_t private_until(uintptr_t address) {
     struct runtime *runtime = module_runtime();
     const struct range *range = find(&runtime->writable[current()], address);
-    if (!range && !runtime->writable[current()].full && !runtime->proc_missing && runtime_lock()) {
+    if (!range && !runtime->writable[current()].full && !runtime->proc_missing && !module_state()->sealed &&
+        runtime_lock()) {
         read_ranges(runtime);
         runtime_unlock();
         range = find(&runtime->writable[current()], address);
@@ -220,6 +223,13 @@ const struct range *range_of(uintptr_t address) {
         range = range_known(address);
     }
     return range;
+}
+
+void ranges_refresh(void) {
+    if (!runtime_lock())
+        return;
+    read_ranges(module_runtime());
+    runtime_unlock();
 }
 
 bool range_overlaps(uintptr_t start, size_t size) {
@@ -314,7 +324,7 @@ bool breakpoint_at_entry(uintptr_t address) {
 
 bool breakpoint_at(uintptr_t address) {
     uint8_t byte;
-    if (!runtime_lock())
+    if (module_state()->sealed || !runtime_lock())
         return true;
     const bool known = byte_of_file(address, &byte);
     runtime_unlock();

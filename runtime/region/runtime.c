@@ -4,6 +4,7 @@
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/serve.h"
@@ -207,17 +208,19 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
         degrade(state, patch, REASON_NONE);
         return 0;
     }
-    if (state->handlers_lent)
+    if (state->handlers_lent && !state->sealed)
         signals_reclaim();
     struct context *context = context_current(state);
     if (!context) {
         if (!(context = context_acquire(state, patch)))
             return 0;
         signals_check();
+        handlers_adopt();
     }
     if (context->depth) {
         /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
-        if (entry <= context->mark_rsp || entry - context->mark_rsp > (64ul << 20)) {
+        if ((!state->sealed && context->thread != os_gettid()) || entry <= context->mark_rsp ||
+            entry - context->mark_rsp > (64ul << 20)) {
             degrade(state, patch, REASON_REENTERED);
             return 0;
         }
@@ -234,19 +237,27 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
 
 /* ---- the lock ---- */
 
+/* Sealed, it is tried once and without system calls; nothing that is done then takes long. */
+enum { SEALED_HOLDER = ~0 };
+
+static bool try_lock(struct state *state, uint32_t me) {
+    uint32_t holder = 0;
+    return __atomic_compare_exchange_n(&state->lock, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 bool runtime_lock(void) {
     struct state *state = module_state();
+    if (state->sealed)
+        return try_lock(state, (uint32_t)SEALED_HOLDER);
     uint64_t all = ~((uint64_t)HANDLED_SIGNALS >> 1), mask = 0; /* safe_copy needs its faults */
     uint32_t me = (uint32_t)os_gettid();
     if (__atomic_load_n(&state->lock, __ATOMIC_RELAXED) == me)
         return false;
     os_sigmask(OS_SIG_SETMASK, &all, &mask);
-    for (unsigned tries = 0;; tries++) {
-        uint32_t holder = 0;
-        if (__atomic_compare_exchange_n(&state->lock, &holder, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-            break;
+    for (unsigned tries = 0; !try_lock(state, me); tries++) {
+        uint32_t holder = __atomic_load_n(&state->lock, __ATOMIC_RELAXED);
         /* After a fork the holder may not exist on this side; what it was making was not yet reachable. */
-        if (tries % 256 == 255 && !os_thread_alive((int)holder))
+        if (tries % 256 == 255 && holder != (uint32_t)SEALED_HOLDER && !os_thread_alive((int)holder))
             __atomic_compare_exchange_n(&state->lock, &holder, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         os_yield();
     }
@@ -256,7 +267,9 @@ bool runtime_lock(void) {
 
 void runtime_unlock(void) {
     struct state *state = module_state();
+    const bool masked = state->lock != (uint32_t)SEALED_HOLDER;
     uint64_t mask = state->lock_mask;
     __atomic_store_n(&state->lock, 0, __ATOMIC_RELEASE);
-    os_sigmask(OS_SIG_SETMASK, &mask, NULL);
+    if (masked)
+        os_sigmask(OS_SIG_SETMASK, &mask, NULL);
 }

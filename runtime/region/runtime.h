@@ -71,6 +71,9 @@ struct runtime {
     struct range_list lists[2];      /* code */
     struct range_list writable[2];   /* data, in step with .lists */
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
+    struct os_sigaction gated[65];   /* its own handlers for the others, those that are called through our gate */
+    uint32_t handlers_adopted;       /* those that were installed before the first region entry are among them */
+    uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
     struct hooks hooks;              /* effects/hooks.h */
     char events_path[4096];
@@ -105,6 +108,7 @@ const struct range *range_known(uintptr_t address);
 /* End of the private writable mapping that holds `address`; 0: shared with others, or unknown. */
 uintptr_t private_until(uintptr_t address);
 
+void ranges_refresh(void);                         /* before the program locks itself in */
 bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
 
 /* ranges.c, loader.c: fill a list. */

@@ -22,8 +22,7 @@ static struct mark *top(const struct context *context) {
     return (struct mark *)context->mark;
 }
 
-/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
-static uintptr_t native_address(uintptr_t address) {
+uintptr_t native_address(uintptr_t address) {
     uintptr_t link = address - load_bias();
     const struct patch *patches = patch_table();
     for (uint32_t p = 0; p < payload_header.patch_count; p++) {
@@ -69,18 +68,27 @@ static bool raise_wild_jump(struct context *context, uintptr_t target) {
     return raise_fault(context, FAULT_WILD_JUMP, range_known(caller) ? caller - 1 : target, target);
 }
 
-/* Locked translation.  NULL with *reason: run it natively. */
+/* NULL with *reason: run it natively. */
 static struct translation *translation_of(uintptr_t source, bool entry, enum reason *reason, bool *executable) {
     *executable = true;
     if (source >= VSYSCALL_PAGE && source < VSYSCALL_PAGE + OS_PAGE) {
         *reason = REASON_UNKNOWN_CODE;
         return NULL;
     }
+    struct translation *found = cache_find(source);
+    if (found && (!entry || found->entry))
+        return found;
+    if (module_state()->sealed) { /* code that cannot even be read is none */
+        uint8_t byte;
+        *reason = REASON_SEALED;
+        *executable = safe_copy(&byte, (const void *)source, sizeof byte) == sizeof byte;
+        return NULL;
+    }
     if (!runtime_lock()) {
         *reason = REASON_BUSY;
         return NULL;
     }
-    struct translation *found = NULL;
+    found = NULL;
     const struct range *range = range_of(source);
     if (!range) {
         *reason = REASON_UNKNOWN_CODE;

@@ -16,4 +16,7 @@ void go_native(struct context *context, uintptr_t address, enum reason reason);
 /* Resume at `target` with .registers: translated while a region is active, natively once none is. */
 bool go_to(struct context *context, uintptr_t target);
 
+/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
+uintptr_t native_address(uintptr_t address);
+
 #endif

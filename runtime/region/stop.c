@@ -4,6 +4,7 @@
  * be in a region still: then all stays as it is.
  */
 #include "events/perf_map.h"
+#include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/context.h"
 #include "region/runtime.h"
@@ -11,13 +12,14 @@
 
 void runtime_stop(void) {
     struct state *state = module_state();
-    if (state->status != STATUS_READY || !runtime_lock())
+    if (state->status != STATUS_READY || state->sealed || !runtime_lock())
         return;
     __atomic_store_n(&state->status, STATUS_STOPPED, __ATOMIC_SEQ_CST); /* nobody enters from here on */
     if (contexts_active(state)) {
         __atomic_store_n(&state->status, STATUS_READY, __ATOMIC_RELEASE);
     } else {
         signals_restore();
+        handlers_restore();
         context_leave(state);
         if (contexts_destroy(state)) {
             struct runtime *runtime = module_runtime();

@@ -24,17 +24,27 @@ static struct cache *cache(void) {
     return module_runtime()->cache;
 }
 
+static size_t table_bytes(uint64_t capacity) {
+    return sizeof(struct translation_table) + capacity * sizeof(struct translation);
+}
+
+static struct translation_table *table_create(uint64_t capacity) {
+    struct translation_table *table = os_map(0, table_bytes(capacity), OS_READ | OS_WRITE, false);
+    if (table)
+        table->capacity = capacity;
+    return table;
+}
+
 bool cache_create(void) {
     struct cache *made = os_map(0, (sizeof(struct cache) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
     if (!made)
         return false;
-    made->translations = os_map(0, TRANSLATIONS_AT_FIRST * sizeof(struct translation), OS_READ | OS_WRITE, false);
+    made->translations = table_create(TRANSLATIONS_AT_FIRST);
     module_runtime()->cache = made;
     made->units = metadata_allocate(UNITS_AT_FIRST * sizeof(struct unit));
     made->builder = builder_create();
     if (!made->translations || !made->units || !made->builder)
         return false;
-    made->translation_capacity = TRANSLATIONS_AT_FIRST;
     made->unit_capacity = UNITS_AT_FIRST;
     return true;
 }
@@ -50,7 +60,11 @@ void cache_destroy(void) {
         os_unmap(chunk, chunk->size);
         chunk = older;
     }
-    os_unmap(owner->translations, owner->translation_capacity * sizeof(struct translation));
+    for (struct translation_table *table = owner->translations; table;) {
+        struct translation_table *smaller = table->smaller;
+        os_unmap(table, table_bytes(table->capacity));
+        table = smaller;
+    }
     builder_destroy(owner->builder);
     os_unmap(owner, (sizeof *owner + OS_PAGE - 1) & -OS_PAGE);
 }
@@ -61,49 +75,49 @@ static uint64_t hash(uintptr_t source) {
     return (source * 0x9e3779b97f4a7c15ull) >> 20;
 }
 
-static struct translation *probe(struct translation *table, uint64_t capacity, uintptr_t source) {
-    uint64_t at = hash(source) & (capacity - 1);
-    while (table[at].source && table[at].source != source)
-        at = (at + 1) & (capacity - 1);
-    return &table[at];
+static struct translation *probe(struct translation_table *table, uintptr_t source) {
+    uint64_t slot = hash(source) & (table->capacity - 1);
+    for (uintptr_t found; (found = __atomic_load_n(&table->at[slot].source, __ATOMIC_ACQUIRE)) && found != source;)
+        slot = (slot + 1) & (table->capacity - 1);
+    return &table->at[slot];
 }
 
 struct translation *cache_find(uintptr_t source) {
-    struct translation *found = probe(cache()->translations, cache()->translation_capacity, source);
-    return found->source ? found : NULL;
+    struct translation *found = probe(__atomic_load_n(&cache()->translations, __ATOMIC_ACQUIRE), source);
+    return found->source && found->body ? found : NULL;
 }
 
-/* A new table with what lies outside [start, end).  No code outside links to code inside directly: modules call each
- * other through pointers. */
-static bool rebuild(struct cache *cache, uint64_t capacity, uintptr_t start, uintptr_t end) {
-    struct translation *table = os_map(0, capacity * sizeof *table, OS_READ | OS_WRITE, false);
+static bool grow(struct cache *cache) {
+    struct translation_table *old = cache->translations, *table = table_create(old->capacity * 2);
     if (!table)
         return false;
-    for (uint64_t i = 0; i < cache->translation_capacity; i++)
-        if (cache->translations[i].source &&
-            (cache->translations[i].source < start || cache->translations[i].source >= end))
-            *probe(table, capacity, cache->translations[i].source) = cache->translations[i];
-    os_unmap(cache->translations, cache->translation_capacity * sizeof *table);
-    cache->translations = table;
-    cache->translation_capacity = capacity;
+    table->smaller = old;
+    for (uint64_t i = 0; i < old->capacity; i++)
+        if (old->at[i].source)
+            *probe(table, old->at[i].source) = old->at[i];
+    __atomic_store_n(&cache->translations, table, __ATOMIC_RELEASE);
     return true;
 }
 
+/* No code outside links to code inside directly: modules call each other through pointers. */
 void cache_drop(uintptr_t start, uintptr_t end) {
-    if (!rebuild(cache(), cache()->translation_capacity, start, end))
-        module_state()->status = STATUS_DISABLED; /* no memory even for this: better native than stale */
+    struct translation_table *table = cache()->translations;
+    for (uint64_t i = 0; i < table->capacity; i++)
+        if (table->at[i].source >= start && table->at[i].source < end)
+            table->at[i].body = table->at[i].entry = 0;
 }
 
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry) {
-    if (cache()->translation_count * 2 >= cache()->translation_capacity &&
-        !rebuild(cache(), cache()->translation_capacity * 2, 0, 0))
+    if (cache()->translation_count * 2 >= cache()->translations->capacity && !grow(cache()))
         return false;
-    struct translation *at = probe(cache()->translations, cache()->translation_capacity, source);
+    struct translation *at = probe(cache()->translations, source);
+    if (!at->body)
+        at->body = body;
+    if (!at->entry)
+        __atomic_store_n(&at->entry, entry, __ATOMIC_RELEASE);
     if (!at->source) {
-        *at = (struct translation){.source = source, .body = body, .entry = entry};
+        __atomic_store_n(&at->source, source, __ATOMIC_RELEASE); /* last: whoever finds it reads the rest */
         cache()->translation_count++;
-    } else if (!at->entry) {
-        at->entry = entry;
     }
     return true;
 }
@@ -233,7 +247,7 @@ bool cache_contains(uintptr_t code) {
     return false;
 }
 
-uintptr_t cache_source_of(uintptr_t code) {
+const struct source_map *cache_map_of(uintptr_t code, const struct unit **found) {
     const struct cache *owner = cache();
     uint32_t count = __atomic_load_n(&owner->unit_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = count; i-- > 0;) { /* only after a fault: not worth an order */
@@ -243,12 +257,19 @@ uintptr_t cache_source_of(uintptr_t code) {
         uint32_t low = 0, high = unit->map_count;
         while (high - low > 1) {
             uint32_t middle = (low + high) / 2;
-            if (unit->map[middle].code <= code - unit->code)
+            if (source_map_code(&unit->map[middle]) <= code - unit->code)
                 low = middle;
             else
                 high = middle;
         }
-        return unit->map_count ? unit->source + (intptr_t)unit->map[low].source : 0;
+        *found = unit;
+        return unit->map_count ? &unit->map[low] : NULL;
     }
-    return 0;
+    return NULL;
+}
+
+uintptr_t cache_source_of(uintptr_t code) {
+    const struct unit *unit;
+    const struct source_map *map = cache_map_of(code, &unit);
+    return map ? unit->source + (intptr_t)map->source : 0;
 }

@@ -23,10 +23,28 @@ struct arena {
 };
 enum { MAX_ARENAS = 8, SLOT_BITS = 24 }; /* a slot is named arena << SLOT_BITS | index */
 
-struct source_map { /* one per translated instruction, block and cold part, ascending in .code */
-    uint32_t code;  /* offset in the unit */
+/* What the program has done when control is at a point of the cache.  Ascending in offset; each speaks for the code up to
+ * the next. */
+struct source_map {
+    uint32_t code;  /* offset in the unit | enum source_kind << SOURCE_KIND_SHIFT */
     int32_t source; /* offset from unit.source */
 };
+enum { SOURCE_KIND_SHIFT = 24 };
+enum source_kind {
+    SOURCE_INSTRUCTION, /* .source is about to run, or runs: registers as arch/x86_64/exact.c finds them */
+    SOURCE_ARRIVING,    /* a branch was taken and leads to .source, or .source was run and what follows is next */
+    SOURCE_LOOKUP,      /* .source, an indirect branch, was taken: rcx is in spill[0], where it leads in context.target */
+    SOURCE_LOGGING,     /* as SOURCE_INSTRUCTION; rax, rdx, and flags if anybody reads them, are in their spill slots */
+    SOURCE_RELOAD,      /* as SOURCE_ARRIVING, but the register that is loaded first is still in spill[3] */
+};
+
+static inline uint32_t source_map_code(const struct source_map *map) {
+    return map->code & ((1u << SOURCE_KIND_SHIFT) - 1);
+}
+
+static inline enum source_kind source_map_kind(const struct source_map *map) {
+    return (enum source_kind)(map->code >> SOURCE_KIND_SHIFT);
+}
 
 struct unit {
     uintptr_t code, end;
@@ -38,8 +56,16 @@ struct unit {
 
 struct translation {
     uintptr_t source; /* 0: free */
-    uintptr_t body;
-    uintptr_t entry; /* for indirect branches: verifies .target, restores rcx; 0: none yet */
+    uintptr_t body;   /* 0: forgotten, perhaps to be translated anew */
+    uintptr_t entry;  /* for indirect branches: verifies .target, restores rcx; 0: none yet */
+};
+
+/* Open addressing.  Read without the lock: it only grows, into a larger one, and this stays for those who read it. */
+struct translation_table {
+    struct translation_table *smaller;
+    uint64_t capacity;
+    uint64_t reserved;
+    struct translation at[];
 };
 
 struct builder;
@@ -49,8 +75,8 @@ struct cache {
     uint32_t arena_count;
     uint32_t unit_count, unit_capacity;
     struct unit *units;
-    struct translation *translations; /* open addressing */
-    uint64_t translation_count, translation_capacity;
+    struct translation_table *translations;
+    uint64_t translation_count;
     uintptr_t metadata, metadata_end; /* of the newest chunk */
     struct chunk *chunks;
     struct builder *builder;
@@ -59,9 +85,11 @@ struct cache {
 bool cache_create(void);
 void cache_destroy(void); /* nothing runs in it, or will */
 
+/* Any time, from a signal handler too. */
+struct translation *cache_find(uintptr_t source);
+
 /* All below: under the runtime's lock. */
 
-struct translation *cache_find(uintptr_t source);
 void cache_drop(uintptr_t start,
                 uintptr_t end); /* forget translations of that code; the old units are never found again */
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry);
@@ -75,6 +103,9 @@ void *metadata_allocate(size_t size); /* zeroed; NULL: no memory */
 /* Any time, from a signal handler too: the source address of a cache address; 0: not in the cache. */
 uintptr_t cache_source_of(uintptr_t code);
 bool cache_contains(uintptr_t code);
+
+/* The same, whole: the entry of the map that speaks for `code`, and its unit; NULL: not in the cache. */
+const struct source_map *cache_map_of(uintptr_t code, const struct unit **unit);
 
 /* Code for `source`, translated if need be; NULL: run it natively, *reason says why. */
 struct translation *cache_translate(uintptr_t source, bool entry_needed, enum reason *reason);

@@ -13,7 +13,7 @@ enum {
     MAX_FIXUPS = 4096,
     MAX_LITERALS = 2048,
     MAX_COLDS = 4096,
-    MAX_MAPPED = MAX_INSTRUCTIONS + 2 * MAX_BLOCKS + MAX_COLDS,
+    MAX_MAPPED = 2 * MAX_INSTRUCTIONS + 3 * MAX_BLOCKS + MAX_COLDS,
     MAX_UNIT_BYTES = 512 << 10,
     BLOCK_HASH = 2048,
     UNIT_FILL = 384, /* direct callees are taken in until a unit has this many instructions: a page is not left empty */
@@ -71,6 +71,8 @@ struct cold {
     uint32_t at;          /* offset of this cold part, when emitted */
     bool flags_saved;
 };
+
+enum { SHARED_MEMORY_CHILD = 17 }; /* rule_syscall: bytes from one system call instruction to the other */
 
 enum fixup_kind { FIXUP_BLOCK, FIXUP_COLD, FIXUP_LITERAL };
 

@@ -3,7 +3,8 @@
 * The *start*: entry point of a program, first initialiser of a shared object.  Handlers are installed and memory is
   reserved there, before the program can lock itself in.
 * The *stop*: last finaliser of a shared object.  It may be unloaded then, and handlers and memory are given back.
-* *Observed* calls: what the file imports to change signal handling, so that the runtime knows what the program wants.
+* *Observed* calls: what the file imports to change signal handling, so that the runtime knows what the program wants,
+  and to install a filter of system calls, after which the runtime makes none.
   The stub in the procedure linkage table is patched; its first instruction, `jmp [rip+slot]`, is 6 bytes long.
 """
 
@@ -38,12 +39,15 @@ from stemrw.rewrite._entry import ENDBR64, Target
 OBSERVED = frozenset({
     "sigaction", "__sigaction", "signal", "__sysv_signal", "sysv_signal", "bsd_signal", "ssignal", "sigset",
     "sigignore", "siginterrupt", "sigprocmask", "pthread_sigmask", "sigaltstack",
+    "pthread_cancel", "pthread_setcanceltype", "prctl", "seccomp_load",
 })  # fmt: skip
 OBSERVED_STATIC = frozenset({
     "__libc_sigaction", "sigprocmask", "__sigprocmask", "pthread_sigmask", "__pthread_sigmask", "sigaltstack",
-    "__sigaltstack",
+    "__sigaltstack", "prctl", "__prctl",
 })  # fmt: skip
 """In a static program: the functions through which the others of `OBSERVED` go."""
+
+_LOADS_SECCOMP = b"\xbf\x3d\x01\x00\x00"  # mov edi, SYS_seccomp: the C library has no other way to make this call
 
 _GLIBC = frozenset({"libc.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0", "libm.so.6"})
 
@@ -68,11 +72,16 @@ def stop(elf: Elf) -> Target | None:
     return named or _first_of(elf, "DT_FINI_ARRAY", DT_FINI_ARRAY, DT_FINI_ARRAYSZ)
 
 
+def _with_syscall(elf: Elf, names: frozenset[str]) -> frozenset[str]:
+    """`syscall` too, where it makes the one call that matters; else it may be hot, and called by many threads."""
+    return names | {"syscall"} if elf.data.find(_LOADS_SECCOMP) >= 0 else names
+
+
 def observed(elf: Elf) -> tuple[list[Target], list[str]]:
     """Stubs of observed imports by address, and the names of imports that are called in a way that cannot be seen."""
     symbols = dynamic_symbols(elf)
     slots: dict[int, str] = {}
-    for name in OBSERVED:
+    for name in _with_syscall(elf, OBSERVED):
         for index in symbols.indexes(name):
             if not symbols[index].value:
                 places = bound_to(elf, index, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64)
@@ -103,7 +112,7 @@ def _stubs(elf: Elf) -> Iterator[tuple[int, int]]:
 def _static_functions(elf: Elf) -> list[Target]:
     found: dict[int, Target] = {}
     table = symbol_table(elf, SHT_SYMTAB)
-    wanted = {place: name for name in OBSERVED_STATIC for place in table.places(name)}
+    wanted = {place: name for name in _with_syscall(elf, OBSERVED_STATIC) for place in table.places(name)}
     for address, size, place in table.functions():
         if size and place in wanted:
             found.setdefault(address, Target(address, size, wanted[place]))

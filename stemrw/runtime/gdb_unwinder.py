@@ -78,7 +78,8 @@ class _Thread:
             return None
         unit = self._units[at]
         entries = list(struct.iter_unpack("<Ii", _read(unit.map, unit.map_count * _STRUCTS["source_map"]["size"])))
-        entry = bisect.bisect_right([code for code, _ in entries], pc - unit.code) - 1
+        offsets = (1 << _CONSTANTS["SOURCE_KIND_SHIFT"]) - 1
+        entry = bisect.bisect_right([code & offsets for code, _ in entries], pc - unit.code) - 1
         return unit.source + entries[entry][1] if entry >= 0 else None
 
     def on_private_stack(self, rsp: int) -> bool:

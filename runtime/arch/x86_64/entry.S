@@ -328,9 +328,9 @@ leave:
     jmp miss
 4:  mov rax, MARK(rcx, patch_state)
     count (rax + OFFSET_patch_state_commits)
+    dec qword ptr CTX(depth) /* before the mark: a signal in between must not find one mark too few */
     sub rcx, MARK_BYTES
     mov CTX(mark), rcx
-    dec qword ptr CTX(depth)
     mov rax, MARK(rcx, rsp)
     mov CTX(mark_rsp), rax
     mov rax, gs:[OFFSET_context_spill + 16]
@@ -382,7 +382,12 @@ run_service:
     call serve
     test al, al
     jnz .Lrescued
+    .globl resume, resume_decided, resume_end
 .Lresume:
+resume:
+    cmp dword ptr CTX(held), 0
+resume_decided: /* from here to the end nobody looks again whether a signal is held: one that comes has to begin anew */
+    jne .Lrelease
     mov rsp, CTX(stack_top)
     push qword ptr REGISTER(16)
     popfq
@@ -403,18 +408,20 @@ run_service:
     mov r14, REGISTER(14)
     mov r15, REGISTER(15)
     jmp CTX(resume)
-
-/* native_without_base: on to the original code at .target, with the gs base that the program thinks it has.
- * In: registers and flags the program's.  What is pushed lies below the red zone. */
-    .globl native_without_base
-native_without_base:
-    lea rsp, [rsp - 128]
-    push qword ptr CTX(target)
-    push rax
-    mov eax, 0
-    wrgsbase rax
-    pop rax
-    ret 128
+resume_end:
+.Lrelease: /* all signals are blocked still, and come where the system call ends, on the program's own stack */
+    mov dword ptr CTX(held), 0
+    mov rsp, REGISTER(4)
+    mov eax, NR_rt_sigprocmask
+    mov edi, OS_SIG_SETMASK
+    mov rsi, CTX(self)
+    add rsi, OFFSET_context_held_mask
+    xor edx, edx
+    mov r10d, 8
+    syscall
+    .globl released
+released:
+    jmp .Lresume
 
 /* rescue_entry: where the signal handler lets a faulting thread go on.  In: gs; nothing else. */
     .globl rescue_entry
@@ -443,6 +450,45 @@ signal_return:
     nop
     nop dword ptr [rax + rax + 0x77725453]
     nop dword ptr [rip + payload_header]
+
+/* native_without_base: on to the original code at .target, with the gs base that the program thinks it has.
+ * In: registers and flags the program's.  What is pushed lies below the red zone. */
+    .globl native_without_base
+native_without_base:
+    lea rsp, [rsp - 128]
+    push qword ptr CTX(target)
+    push rax
+    mov eax, 0
+    wrgsbase rax
+    pop rax
+    ret 128
+
+/* signal_gate: what the kernel calls in the place of the program's handler, with the frame that it has made.  By the
+ * word before it, runtimes of several hardened modules know each other's. */
+    .balign 32
+    .quad 0x6574616773727453 /* "Strsgate" */
+    .globl signal_gate
+signal_gate:
+    push rdi
+    push rsi
+    push rdx
+    lea rax, [rsp + 32]
+    cmp rax, rdx /* the frame begins with the return address and goes on with what rdx points to */
+    je 1f
+    xor edx, edx
+1:  call signal_arrived
+    pop rdx
+    pop rsi
+    pop rdi
+    test rax, rax
+    jz 2f
+    mov r11, rax
+    xor eax, eax
+    jmp r11
+2:
+    .globl signal_gate_end
+signal_gate_end:
+    ret
 
 /* size_t safe_copy(void *to, const void *from, size_t size): copies forward until the first byte that cannot be read or
  * written; returns the bytes copied.  The fault handler knows [safe_copy_begin, safe_copy_end) and goes on at

@@ -28,11 +28,22 @@ static uintptr_t slot_address(const struct builder *builder, uint32_t slot) {
     return (uintptr_t)&builder->arena->slots[slot & ((1u << SLOT_BITS) - 1)];
 }
 
+static void map_source_as(struct builder *builder, enum source_kind kind, uintptr_t address) {
+    if (builder->map_count == MAX_MAPPED) {
+        builder->full = true;
+        return;
+    }
+    const uint32_t code = emitted(OUT) | (uint32_t)kind << SOURCE_KIND_SHIFT;
+    builder->map[builder->map_count++] = (struct source_map){code, (int32_t)(address - builder->root)};
+}
+
 static void map_source(struct builder *builder, uintptr_t address) {
     builder->here = address;
-    if (builder->map_count == MAX_MAPPED)
-        return;
-    builder->map[builder->map_count++] = (struct source_map){emitted(OUT), (int32_t)(address - builder->root)};
+    map_source_as(builder, SOURCE_INSTRUCTION, address);
+}
+
+static uintptr_t slot_target(const struct builder *builder, uint32_t slot) {
+    return builder->arena->slot_targets[slot & ((1u << SLOT_BITS) - 1)];
 }
 
 static uint32_t new_slot(struct builder *builder, uintptr_t target) {
@@ -166,6 +177,7 @@ static void emit_leave(struct builder *builder, bool flags_live) {
 /* indirect branch to `source` → is it really this target? has the region been left? restore rcx
  *     spill[0] holds rcx, .target the full target */
 static void emit_entry(struct builder *builder, uintptr_t source, uint8_t flags_live) {
+    map_source_as(builder, SOURCE_LOOKUP, source);
     emit_verify(builder, source);
     emit_leave(builder, flags_live);
     LOAD_CONTEXT(OUT, RCX, spill);
@@ -181,6 +193,7 @@ void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body) 
 
 /* rcx holds the target, spill[0] the program's rcx */
 static void emit_lookup(struct builder *builder) {
+    map_source_as(builder, SOURCE_LOOKUP, builder->here);
     STORE_CONTEXT(OUT, RCX, target);
     EMIT(OUT, 0x0f, 0xb7, 0xc9);       /* movzx ecx, cx */
     EMIT(OUT, 0x65, 0xff, 0x24, 0xcd); /* jmp gs:[rcx*8 + table] */
@@ -221,14 +234,14 @@ static void rule_jump_indirect(struct builder *builder, const struct source_inst
     emit_lookup(builder);
 }
 
-/* ret n → pop rcx; rsp += n; look up */
+/* ret → pop rcx; look up       ret n → rcx = [rsp]; rsp += 8 + n; look up */
 static void rule_return(struct builder *builder, const struct source_instruction *at) {
     STORE_CONTEXT(OUT, RCX, spill);
-    EMIT(OUT, 0x59);
-    unsigned extra = at->decoded.stack_bytes - 8u;
-    if (extra) {
-        EMIT(OUT, 0x48, 0x8d, 0xa4, 0x24); /* lea rsp, [rsp + extra] */
-        emit32(OUT, extra);
+    if (at->decoded.stack_bytes == 8) {
+        EMIT(OUT, 0x59);
+    } else {
+        EMIT(OUT, 0x48, 0x8b, 0x0c, 0x24, 0x48, 0x8d, 0xa4, 0x24); /* mov rcx, [rsp]; lea rsp, [rsp + …] */
+        emit32(OUT, at->decoded.stack_bytes);
     }
     emit_lookup(builder);
 }
@@ -247,7 +260,11 @@ static void rule_loop(struct builder *builder, const struct source_instruction *
     if (at->decoded.address_size_override)
         EMIT(OUT, 0x67);
     emit8(OUT, at->bytes[at->decoded.opcode_offset]);
-    EMIT(OUT, 2, 0xeb, 5, 0xe9, 0, 0, 0, 0);
+    EMIT(OUT, 2);
+    map_source_as(builder, SOURCE_ARRIVING, at->address + at->decoded.length);
+    EMIT(OUT, 0xeb, 5);
+    map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
+    EMIT(OUT, 0xe9, 0, 0, 0, 0);
     aim_branch(builder, at->decoded.target);
 }
 
@@ -255,14 +272,26 @@ static void rule_transaction(struct builder *builder, const struct source_instru
     /* xbegin t → eax = 0; jmp t: a transaction may always abort.  xabort outside of one does nothing. */
     if (at->bytes[at->decoded.opcode_offset] == 0xc7) {
         EMIT(OUT, 0xb8, 0, 0, 0, 0);
+        map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
         emit_jump(builder, at->decoded.target);
     }
 }
 
 /* ---- system calls ---- */
 
+/* A child on our memory has our gs base too, but must not look at the context, which goes on without it: native at once.
+ * No flag changes. */
+static void emit_shared_memory_child(struct builder *builder, uintptr_t next) {
+    EMIT(OUT, 0x0f, 0x05);
+    map_source_as(builder, SOURCE_ARRIVING, next);
+    emit_literal(builder, 0x8b, RCX, next);
+    EMIT(OUT, 0x48, 0x91, 0xe3, 10, 0x48, 0x91); /* xchg rax, rcx; jrcxz 1f; xchg rax, rcx */
+    emit_context_jump(OUT, offsetof(struct context, after_syscall));
+    EMIT(OUT, 0x48, 0x91, 0xff, 0xe1); /* 1: xchg rax, rcx; jmp rcx */
+}
+
 /* syscall → C before it (which may send us on to elsewhere); syscall; rcx = where the program thinks it is; C behind it
- *     if wanted.  A new thread on the parent's memory goes on natively at once: the context in gs is its parent's. */
+ *     if wanted.  SHARED_MEMORY_CHILD bytes behind the first lies another, for C to choose. */
 static void rule_syscall(struct builder *builder, const struct source_instruction *at) {
     uintptr_t next = at->address + at->decoded.length;
     STORE_CONTEXT(OUT, RCX, spill);
@@ -276,9 +305,15 @@ static void rule_syscall(struct builder *builder, const struct source_instructio
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_SYSCALL);
     emit_context_jump(OUT, offsetof(struct context, run_service));
     resume_here(builder, resume);
+    const uint32_t plain = emitted(OUT);
     EMIT(OUT, 0x0f, 0x05);
+    map_source_as(builder, SOURCE_ARRIVING, next);
     emit_literal(builder, 0x8b, RCX, next);
     emit_context_jump(OUT, offsetof(struct context, after_syscall));
+    map_source(builder, at->address);
+    if (emitted(OUT) != plain + SHARED_MEMORY_CHILD)
+        builder->full = true;
+    emit_shared_memory_child(builder, next);
     resume_here(builder, after);
 }
 
@@ -416,6 +451,7 @@ static void emit_out_of_reach(struct builder *builder, const struct source_instr
     if (decoded->vex == 3 || decoded->vex == 4)
         bytes[vex] |= 0x20; /* inverted B */
     emit_bytes(OUT, bytes, count);
+    map_source_as(builder, SOURCE_RELOAD, at->address + decoded->length);
     emit_context(OUT, 0x8b, reg, SPILL(3));
 }
 
@@ -475,6 +511,7 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
     if (cold != NO_COLD)
         builder->colds[cold].behind = emitted(OUT);
     if (check) {
+        map_source_as(builder, SOURCE_ARRIVING, at->address + at->decoded.length);
         emit_context_immediate(OUT, offsetof(struct context, argument),
                                new_slot(builder, at->address + at->decoded.length));
         emit_service(builder, SERVICE_STACK);
@@ -507,6 +544,7 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
         break;
     case FLOW_CALL:
         emit_push_return(builder, at->address + at->decoded.length);
+        map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
         emit_jump(builder, at->decoded.target);
         break;
     case FLOW_CALL_INDIRECT:
@@ -560,11 +598,12 @@ static void emit_hook(struct builder *builder, uintptr_t source) {
 }
 
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to) {
-    map_source(builder, block->start);
+    builder->here = block->start;
     if (block->wants_entry) {
         block->entry = emitted(OUT) + 1;
         emit_entry(builder, block->start, block->flags_live);
     }
+    map_source(builder, block->start);
     block->body = emitted(OUT);
     if (block->mark)
         emit_mark(builder, block);
@@ -584,15 +623,21 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
     }
     int next = block->next ? builder_block_at(builder, block->next) : -1;
     bool adjacent = next >= 0 && block->next == falls_to && !builder->blocks[next].wants_entry;
-    if (block->next && !is_call && !adjacent)
+    if (block->next && !is_call && !adjacent) {
+        map_source_as(builder, SOURCE_ARRIVING, block->next);
         emit_jump(builder, block->next);
+    }
 }
 
 /* ---- cold parts ---- */
 
 void emit_cold(struct builder *builder, struct cold *cold) {
     cold->at = emitted(OUT);
-    map_source(builder, cold->source);
+    builder->here = cold->source;
+    if (cold->kind == COLD_LOG)
+        map_source_as(builder, SOURCE_LOGGING, cold->source);
+    else
+        map_source_as(builder, SOURCE_ARRIVING, slot_target(builder, cold->slot));
     switch (cold->kind) {
     case COLD_LOG:
         emit_cold_log(builder, cold);

@@ -1,0 +1,192 @@
+/* A signal of the program's own comes while a thread is somewhere in a region.
+ *
+ *   in the code cache       the frame becomes the original program's (arch/x86_64/exact.c), the region is committed:
+ *                           what the handler writes is not the region's to undo, and where it returns to is native
+ *   in the runtime's C      the signal waits, blocked, until C is done (entry.S: .Lrelease)
+ *   in an assembly stub     so too, but the thread is single-stepped out of the stub, since that may not end in C
+ *
+ * A handler that was installed by code that we do not see (another library's) runs on top of the cache.
+ */
+#include "fault/handlers.h"
+
+#include "arch/x86_64/entry.h"
+#include "arch/x86_64/exact.h"
+#include "arch/x86_64/unistd.h"
+#include "fault/signals.h"
+#include "region/log.h"
+#include "region/runtime.h"
+#include "region/serve.h"
+#include "translate/cache.h"
+
+enum { TRAP_FLAG = 0x100 };
+
+enum place { PLACE_NATIVE, PLACE_CACHE, PLACE_RELEASED, PLACE_STUB, PLACE_C };
+
+static bool between(uint64_t address, const char *start, const char *end) {
+    return address >= (uint64_t)start && address < (uint64_t)end;
+}
+
+static enum place place_of(const struct context *context, const struct os_context *at) {
+    const char *image = (const char *)&payload_header;
+    if (cache_contains(at->rip))
+        return PLACE_CACHE;
+    if (between(at->rsp, (const char *)context + STACK_OFFSET, (const char *)context + STACK_TOP_OFFSET))
+        return PLACE_C; /* or the allocator, asked by it */
+    if (!between(at->rip, image, image + payload_header.payload_size))
+        return PLACE_NATIVE;
+    if (!between(at->rip, image, image + payload_header.image_size))
+        return PLACE_STUB; /* a gate, or displaced instructions */
+    if (at->rip == (uint64_t)&released)
+        return PLACE_RELEASED;
+    if (between(at->rip, &miss, &signal_return) || at->rsp == (uint64_t)context + STACK_TOP_OFFSET)
+        return PLACE_C;
+    return between(at->rip, &gate_region, &miss) ? PLACE_STUB : PLACE_NATIVE;
+}
+
+/* All but those that our own code may cause. */
+static uint64_t blocked(void) {
+    return ~((uint64_t)HANDLED_SIGNALS >> 1);
+}
+
+static bool is_function(const struct os_sigaction *action) {
+    return action->handler > OS_SIG_IGN && action->flags & OS_SA_RESTORER;
+}
+
+/* The kernel writes a signal's information only where it is asked for, and to hold it back takes that. */
+static long install(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
+    struct os_sigaction gate = *wish;
+    gate.handler = (uint64_t)&signal_gate;
+    gate.flags |= OS_SA_SIGINFO;
+    return os_sigaction(signal, &gate, old);
+}
+
+/* False: the program's handler runs now, wherever we are. */
+static bool hold(struct context *context, int signal, struct os_siginfo *info, struct os_context *at, bool step) {
+    const struct os_sigaction *action = &module_runtime()->gated[signal];
+    const uint64_t all = blocked();
+    if (module_state()->sealed || (step && module_state()->handlers_lent >> OS_SIGTRAP & 1))
+        return false;
+    os_sigmask(OS_SIG_SETMASK, &all, NULL); /* until this handler returns */
+    if (os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0))
+        return false;
+    if (action->flags & OS_SA_RESETHAND)
+        install(signal, action, NULL);
+    context->held_mask = at->mask;
+    context->held = 1;
+    at->mask = all;
+    if (between(at->rip, &resume_decided, &resume_end))
+        at->rip = (uint64_t)&resume;
+    if (step)
+        at->eflags |= TRAP_FLAG;
+    return true;
+}
+
+bool handlers_stepped(struct context *context, struct os_context *at) {
+    if (!context->held)
+        return false;
+    enum place place = place_of(context, at);
+    if (place == PLACE_STUB)
+        return true; /* one more */
+    at->eflags &= ~(uint64_t)TRAP_FLAG;
+    if (place == PLACE_C)
+        return true; /* ends in .Lrelease */
+    context->held = 0;
+    at->mask = context->held_mask;
+    return true;
+}
+
+uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *at) {
+    const uint64_t handler = module_runtime()->gated[signal].handler;
+    struct context *context = at ? context_current(module_state()) : NULL;
+    if (!context)
+        return handler;
+    if (at->rip == (uint64_t)&signal_gate) { /* two came at once: the one below has not got anywhere yet */
+        uint64_t below = signal_arrived((int)at->rdi, (struct os_siginfo *)at->rsi, (struct os_context *)at->rdx);
+        const uint64_t mask = context->held_mask;
+        at->rip = below ? below : (uint64_t)&signal_gate_end;
+        if (below || !hold(context, signal, info, at, false))
+            return handler;
+        context->held_mask = mask;
+        return 0;
+    }
+    if (context->depth && ((const struct mark *)context->mark)->patch->kind != PATCH_REGION)
+        return handler; /* sigaction and its like: to be seen to its end, and nothing there to undo */
+    if (context->depth && !context->state->sealed && context->thread != os_gettid())
+        return handler; /* a child on our memory */
+    switch (place_of(context, at)) {
+    case PLACE_NATIVE:
+        return handler;
+    case PLACE_C:
+        return hold(context, signal, info, at, false) ? 0 : handler;
+    case PLACE_STUB:
+        return hold(context, signal, info, at, true) ? 0 : handler;
+    case PLACE_RELEASED:
+        exact_resume(context, at);
+        break;
+    case PLACE_CACHE:
+        exact_state(context, at);
+        break;
+    }
+    if (context->depth)
+        degrade(context->state, ((const struct mark *)context->mark)->patch, REASON_SIGNAL);
+    commit_all(context);
+    if (!patch_at(at->rip)) /* at a patched entry the region is simply entered again */
+        at->rip = native_address(at->rip);
+    return handler;
+}
+
+/* An action with the gate, as the program has set it. */
+static void show(struct os_sigaction *action, const struct os_sigaction *record) {
+    action->handler = record->handler;
+    action->flags &= ~(uint64_t)OS_SA_SIGINFO | record->flags;
+}
+
+long handlers_change(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
+    struct os_sigaction *record = &module_runtime()->gated[signal];
+    const struct os_sigaction before = *record;
+    long result;
+    if (wish && is_function(wish)) {
+        struct os_sigaction own = *wish;
+        if (own.handler == (uint64_t)&signal_gate) /* read by code that we do not see, and put back */
+            show(&own, &before);
+        *record = own;
+        result = install(signal, &own, old);
+    } else {
+        result = os_sigaction(signal, wish, old);
+    }
+    if (result)
+        *record = before;
+    else if (old->handler == (uint64_t)&signal_gate)
+        show(old, &before);
+    return result;
+}
+
+/* Another hardened module's runtime has a gate before it already. */
+static bool is_gate(uint64_t handler) {
+    uint64_t magic = 0;
+    safe_copy(&magic, (const void *)(handler - sizeof magic), sizeof magic);
+    return magic == ((const uint64_t *)&signal_gate)[-1];
+}
+
+void handlers_adopt(void) {
+    if (module_runtime()->handlers_adopted)
+        return;
+    module_runtime()->handlers_adopted = true;
+    for (int signal = 1; signal <= LAST_SIGNAL; signal++) {
+        struct os_sigaction now, old;
+        if (signal < 32 && HANDLED_SIGNALS >> signal & 1)
+            continue;
+        if (!os_sigaction(signal, NULL, &now) && is_function(&now) && !is_gate(now.handler))
+            handlers_change(signal, &now, &old);
+    }
+}
+
+void handlers_restore(void) {
+    for (int signal = 1; signal <= LAST_SIGNAL; signal++) {
+        struct os_sigaction now;
+        if (!os_sigaction(signal, NULL, &now) && now.handler == (uint64_t)&signal_gate) {
+            show(&now, &module_runtime()->gated[signal]);
+            os_sigaction(signal, &now, NULL);
+        }
+    }
+}
