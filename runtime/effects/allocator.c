@@ -69,8 +69,15 @@ static bool size_of(struct context *context, uintptr_t block, uint64_t *size) {
     return guarded_call(hooks()->usable_size, block, size, &context->guard);
 }
 
+/* What a block that waits begins with, as allocators do it too. */
+static uint64_t waiting_key(const struct context *context, uintptr_t block) {
+    return ((uint64_t)context ^ block) * 0x9e3779b97f4a7c15ull;
+}
+
 static bool waits_already(const struct context *context, uintptr_t block) {
-    uint64_t left = context->deferred;
+    uint64_t left = context->deferred, key = 0;
+    if (safe_copy(&key, (const void *)block, sizeof key) == sizeof key && key != waiting_key(context, block))
+        return false;
     for (uint64_t at = context->log; left && at > context->log_start;) {
         const struct record record = log_record(at);
         at = (uint64_t)record.data;
@@ -82,9 +89,12 @@ static bool waits_already(const struct context *context, uintptr_t block) {
 }
 
 static bool free_later(struct context *context, uintptr_t block, uint64_t size) {
-    if (context->deferred >= WAITING_BLOCKS || context->deferred_bytes + size > WAITING_BYTES ||
-        !log_operation(context, LOG_FREED, block, &size, 1))
+    uint64_t data[2] = {size, 0}, key = waiting_key(context, block);
+    safe_copy(&data[1], (const void *)block, sizeof key);
+    if (size < sizeof key || context->deferred >= WAITING_BLOCKS || context->deferred_bytes + size > WAITING_BYTES ||
+        !log_operation(context, LOG_FREED, block, data, 2))
         return false;
+    safe_copy((void *)block, &key, sizeof key);
     context->deferred_bytes += size;
     return true;
 }
@@ -119,14 +129,14 @@ static bool reallocate(struct context *context, uintptr_t address, uint64_t old,
     const uint64_t block = only_frees ? 0 : native(hooks()->malloc, size, 0);
     if (!block && !only_frees)
         return finish(context, 0);
+    if (block)
+        safe_copy((void *)block, (const void *)old, size < usable ? size : usable);
     if (!free_later(context, old, usable)) {
         if (block)
             allocator_free(block);
         go_native(context, address, REASON_LOG_FULL);
         return false;
     }
-    if (block)
-        safe_copy((void *)block, (const void *)old, size < usable ? size : usable);
     return finish(context, note(context, block));
 }
 

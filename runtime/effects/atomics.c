@@ -9,6 +9,7 @@
 #include "region/log.h"
 #include "region/runtime.h"
 #include "region/serve.h"
+#include "translate/cache.h"
 
 enum operation {
     OP_ADD, /* in the order of the encodings: opcode bits 3 to 5 */
@@ -286,13 +287,13 @@ static bool value_stored(const struct context *context, uintptr_t source, uint64
     return true;
 }
 
-bool store_to_word(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
+bool store_logged(struct context *context, uintptr_t address, size_t size) {
     struct change change;
     uint64_t value;
     const enum store_meaning meaning = words_store(context, address, size, &change);
     if (meaning == STORE_DATA)
         return log_range(context, address, size);
-    if (meaning == STORE_UNKNOWN || !value_stored(context, source, &value))
+    if (meaning == STORE_UNKNOWN || !value_stored(context, cache_source_of(context->resume), &value))
         return false;
     safe_copy(change.old, (const void *)address, change.size);
     change.now[0] = (change.old[0] & ~value_mask((uint32_t)size)) | value;

@@ -10,7 +10,7 @@
  * left to fault where it stands; what cannot be undone ends the region. */
 void locked_instruction(struct context *context, uintptr_t source, uintptr_t address);
 
-/* A store at `source` of `size` bytes, where locked operations were logged before.  True: logged. */
-bool store_to_word(struct context *context, uintptr_t source, uintptr_t address, size_t size);
+/* The store at .resume, of `size` bytes, perhaps to such a word.  False: it cannot be undone, or the log is full. */
+bool store_logged(struct context *context, uintptr_t address, size_t size);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "arch/x86_64/emit.h"
 #include "effects/allocator.h"
+#include "effects/words.h"
 #include "region/loader.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -131,16 +132,16 @@ bool allocator_known(void) {
     return module_runtime()->hooks.malloc;
 }
 
-/* Everything done so far becomes final, and counts as one irreversible effect; the region goes on, so that a rescue
- * comes back to here at most.  The function that this is about is not logged: what others do with it meanwhile could
- * not be told from what we did. */
-static void settle(struct context *context) {
+/* Everything done so far becomes final, but for the locks that the region holds, and counts as one irreversible effect;
+ * the region goes on, so that a rescue comes back to here at most.  The function that this is about is not logged: what
+ * others do with it meanwhile could not be told from what we did. */
+static void settle(struct context *context, uintptr_t address) {
     const uint64_t irreversible = context->irreversible;
-    log_commit(context);
+    if (!words_settle(context)) {
+        go_native(context, address, REASON_SHARED_STATE);
+        return;
+    }
     context->irreversible = irreversible + 1;
-    for (struct mark *mark = (struct mark *)context->marks_start + 1; mark <= (struct mark *)context->mark; mark++)
-        mark->log = context->log;
-    log_new_epoch(context);
     context->quiet = context->registers.general[RSP];
 }
 
@@ -155,7 +156,7 @@ bool hook_call(struct context *context, uintptr_t address) {
     if (is_quiet(context))
         return false;
     if (kind == HOOK_SETTLE)
-        settle(context);
+        settle(context, address);
     else if (kind == HOOK_LEAVE)
         go_native(context, address, REASON_SHARED_STATE);
     else

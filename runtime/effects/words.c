@@ -53,6 +53,11 @@ static struct word *open_word(struct context *context, uintptr_t address) {
     return word && !(word->flags & (WORD_CLOSED | WORD_RELEASED | WORD_DEAD)) ? word : NULL;
 }
 
+/* In context.words, for all words that begin in the same 8 bytes. */
+static uint64_t word_bit(uintptr_t address) {
+    return 1ull << ((address >> 3) * 0x9e3779b97f4a7c15ull >> 58);
+}
+
 /* ---- before and after an operation ---- */
 
 static void advance(struct word *word, const struct change *change) {
@@ -138,17 +143,19 @@ static bool publish(struct context *context, const struct word *word) {
     return true;
 }
 
-static bool append(struct context *context, const struct change *change, uint32_t flags) {
-    struct word word = begin(change);
-    word.flags |= flags;
-    struct word_slot *slot = slot_of(context, change->address, true);
+static bool append_word(struct context *context, uintptr_t address, const struct word *word) {
+    context->words |= word_bit(address);
+    return log_operation(context, LOG_WORD, address, (const uint64_t *)word, sizeof *word / sizeof(uint64_t));
+}
+
+static bool append(struct context *context, uintptr_t address, const struct word *word) {
+    struct word_slot *slot = slot_of(context, address, true);
     if (!slot)
         return false;
-    slot->address = change->address;
+    slot->address = address;
     slot->epoch = context->epoch;
     slot->position = context->log;
-    context->words = 1;
-    return log_operation(context, LOG_WORD, change->address, (const uint64_t *)&word, sizeof word / sizeof(uint64_t));
+    return append_word(context, address, word);
 }
 
 bool words_prepare(struct context *context, const struct change *change) {
@@ -180,7 +187,9 @@ void words_done(struct context *context, const struct change *change) {
         word = NULL;
     }
     if (!word) {
-        append(context, change, is_release(change) ? WORD_RELEASED : 0);
+        struct word fresh = begin(change);
+        fresh.flags |= is_release(change) ? WORD_RELEASED : 0;
+        append(context, change->address, &fresh);
         return;
     }
     if (change->how == WORD_EXCHANGED && word->flags & WORD_COMPARED && is_zero(word->old))
@@ -193,7 +202,9 @@ void words_done(struct context *context, const struct change *change) {
 enum store_meaning words_store(struct context *context, uintptr_t address, size_t size, struct change *change) {
     const uintptr_t around = address & ~(uintptr_t)7, candidates[] = {address, address & ~(uintptr_t)3, around, around + 4,
                                                                       around + 2, around + 6};
-    for (unsigned i = 0; context->words && i < sizeof candidates / sizeof *candidates; i++) {
+    if (!(context->words & word_bit(address)))
+        return STORE_DATA;
+    for (unsigned i = 0; i < sizeof candidates / sizeof *candidates; i++) {
         const struct word *word = open_word(context, candidates[i]);
         if (!word)
             continue;
@@ -386,9 +397,25 @@ static struct word *find_word(uint64_t from, uint64_t to, uintptr_t address, uin
     return NULL;
 }
 
+enum { SETTLED = WORD_DEAD | WORD_CLOSED | WORD_RELEASED | WORD_FINAL };
+
+/* A lock or a permit that the region has taken, down to `to`, and has not let go.  */
+static bool is_held(const struct record *record, uint64_t to) {
+    const struct word *word = (const struct word *)record->data;
+    const bool permit = is_permit(word) && word->flags & WORD_COMPARED && word->total > SMALL;
+    return !(word->flags & SETTLED) && (permit || is_lock(word)) &&
+           !find_word((uint64_t)record->data, to, record->operand, WORD_RELEASED, 0);
+}
+
+/* One that was held before the region, and is not now. */
+static bool is_missing(const struct context *context, const struct record *record) {
+    const struct word *word = (const struct word *)record->data;
+    return word->flags & WORD_RELEASED && !(word->flags & WORD_HELD) &&
+           !find_word(context->log, (uint64_t)record->data, record->operand, 0, SETTLED);
+}
+
 /* A lock that was held before the region shall be held behind it, one that was not shall not. */
 void words_abandon(struct context *context, uint64_t to) {
-    enum { SETTLED = WORD_DEAD | WORD_CLOSED | WORD_RELEASED | WORD_FINAL };
     for (uint64_t at = context->log; at > to;) {
         const struct record record = log_record(at);
         struct word *word = (struct word *)record.data;
@@ -397,14 +424,75 @@ void words_abandon(struct context *context, uint64_t to) {
             continue;
         if (word->flags & WORD_CLOSED && word->flags & WORD_HELD)
             let_go(record.operand, word);
-        if (word->flags & WORD_RELEASED && !(word->flags & WORD_HELD) &&
-            !find_word(context->log, at, record.operand, 0, SETTLED))
+        if (is_missing(context, &record))
             take_again(record.operand, word);
-        const bool permit = is_permit(word) && word->flags & WORD_COMPARED && word->total > SMALL;
-        if (word->flags & SETTLED || !(permit || is_lock(word)) || find_word(at, to, record.operand, WORD_RELEASED, 0))
+        if (!is_held(&record, to))
             continue;
         restore_beside(context, record.operand, at);
         give_back(record.operand, word);
         word->flags |= WORD_DEAD;
     }
+}
+
+/* ---- what others are waited for, or told ---- */
+
+enum { MAX_KEPT = 8 };
+
+struct kept {
+    uint64_t position; /* in the old log */
+    uintptr_t address;
+    struct word word;
+    uint8_t beside[BESIDE_BYTES]; /* as before it was taken */
+};
+
+/* Newest first; more than MAX_KEPT: too many. */
+static unsigned keep_words(const struct context *context, struct kept *kept) {
+    unsigned count = 0;
+    for (uint64_t at = context->log; at > context->log_start && count <= MAX_KEPT;) {
+        const struct record record = log_record(at);
+        at = (uint64_t)record.data;
+        if (record.kind != LOG_WORD || !(is_held(&record, context->log_start) || is_missing(context, &record)))
+            continue;
+        if (count++ == MAX_KEPT)
+            break;
+        struct kept *one = &kept[count - 1];
+        *one = (struct kept){.position = at, .address = record.operand, .word = *(const struct word *)record.data};
+        safe_copy(one->beside, (const void *)record.operand, BESIDE_BYTES);
+        for (uint64_t later = context->log; later > at;) {
+            const struct record bytes = log_record(later);
+            later = (uint64_t)bytes.data;
+            if (bytes.kind == LOG_BYTES && bytes.operand >= one->address &&
+                bytes.operand + bytes.size <= one->address + BESIDE_BYTES)
+                safe_copy(one->beside + (bytes.operand - one->address), bytes.data, bytes.size);
+        }
+    }
+    return count;
+}
+
+bool words_settle(struct context *context) {
+    struct kept kept[MAX_KEPT];
+    struct mark *mark = (struct mark *)context->marks_start + 1, *const innermost = (struct mark *)context->mark;
+    const uint64_t innermost_log = innermost->log;
+    unsigned count = context->words ? keep_words(context, kept) : 0;
+    if (count > MAX_KEPT)
+        return false;
+    log_commit(context);
+    log_new_epoch(context);
+    while (count--) {
+        const struct kept *one = &kept[count];
+        for (; mark <= innermost && mark->log <= one->position; mark++)
+            mark->log = context->log;
+        if (one->position >= innermost_log)
+            append(context, one->address, &one->word);
+        else
+            append_word(context, one->address, &one->word);
+        if (one->word.size != 4 || !is_lock(&one->word))
+            continue;
+        uint64_t *data = (uint64_t *)context->log; /* there is room: the log was longer */
+        safe_copy(data, one->beside + 4, BESIDE_BYTES - 4);
+        log_close(context, LOG_BYTES, one->address + 4, BESIDE_BYTES - 4);
+    }
+    for (; mark <= innermost; mark++)
+        mark->log = context->log;
+    return true;
 }

@@ -72,6 +72,10 @@ bool published_undo(const struct record *record);
 /* The rollback ends at context->log: locks that the region holds, or the rollback, are released, down to `to`. */
 void words_abandon(struct context *context, uint64_t to);
 
+/* Commit all that the active regions have done, but for the locks that they hold, or have let go.  False: there are too
+ * many of these; nothing is done. */
+bool words_settle(struct context *context);
+
 /* lock cmpxchg of `size` bytes: *expected becomes what was there.  1: exchanged, 0: not, -1: no such memory. */
 int safe_exchange(uintptr_t address, size_t size, uint64_t *expected, const uint64_t *desired);
 

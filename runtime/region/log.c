@@ -164,6 +164,8 @@ static bool undo(struct context *context, const struct record *record) {
         os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
         break;
     case LOG_FREED:
+        safe_copy((void *)operand, &data[1], sizeof data[1]);
+        __attribute__((fallthrough));
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
         context->deferred_bytes -= data[0];

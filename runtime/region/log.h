@@ -27,7 +27,7 @@ enum log_kind {
     LOG_WORD,           /* struct word: what locked operations have made of (address), see effects/words.h */
     LOG_PUBLISHED,      /* what the bytes logged before held when others could begin to see them, see effects/words.h */
     LOG_ALLOCATED,      /* block (address) came from the allocator: free it */
-    LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit */
+    LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit; it began with data[1] */
     LOG_NOTHING,        /* and has been done */
 };
 

@@ -186,12 +186,12 @@ static bool is_young(const struct context *context, uintptr_t address, size_t si
     return address >= context->registers.general[RSP] - RED_ZONE && address + size <= context->mark_rsp;
 }
 
-/* While other threads are alive.  The store is the instruction at `source`. */
-static void log_exact(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
-    if (is_quiet(context) || is_young(context, address, size))
+/* While other threads are alive. */
+static void log_exact(struct context *context, uintptr_t address, size_t size) {
+    if (is_quiet(context) || is_young(context, address, size) || store_logged(context, address, size))
         return;
-    if (context->words ? !store_to_word(context, source, address, size) : !log_range(context, address, size))
-        go_native(context, source, log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL);
+    const enum reason reason = log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL;
+    go_native(context, cache_source_of(context->resume), reason);
 }
 
 /* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
@@ -213,7 +213,7 @@ static void log_store(struct context *context) {
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
     else if (context->exact)
-        log_exact(context, cache_source_of(context->resume), address, size);
+        log_exact(context, address, size);
     else if (!log_range(context, address, size))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
@@ -325,7 +325,7 @@ static void log_other_store(struct context *context) {
     else if (at.lock && context->exact)
         log_locked(context, source, address, size);
     else if (context->exact)
-        log_exact(context, source, address, size);
+        log_exact(context, address, size);
     else if (!log_range(context, address, size))
         go_native(context, source, REASON_LOG_FULL);
 }
