@@ -136,24 +136,28 @@ bool allocator_known(void) {
  * the region goes on, so that a rescue comes back to here at most.  The function that this is about is not logged: what
  * others do with it meanwhile could not be told from what we did. */
 static void settle(struct context *context, uintptr_t address) {
-    const uint64_t irreversible = context->irreversible;
-    if (!words_settle(context)) {
+    const uint64_t irreversible = context->irreversible, rsp = context->registers.general[RSP];
+    uint64_t caller = 0;
+    safe_copy(&caller, (const void *)rsp, sizeof caller);
+    if (caller == ((const struct mark *)context->mark)->return_address || !words_settle(context)) {
         go_native(context, address, REASON_SHARED_STATE);
         return;
     }
     context->irreversible = irreversible + 1;
-    context->quiet = context->registers.general[RSP];
+    context->quiet = context->mark_rsp = rsp;
 }
 
-bool is_quiet(struct context *context) {
-    if (context->quiet && context->registers.general[RSP] > context->quiet)
-        context->quiet = 0;
-    return context->quiet;
+void quiet_ends(struct context *context) {
+    if (!context->quiet || context->registers.general[RSP] <= context->quiet)
+        return;
+    context->quiet = 0;
+    context->mark_rsp = context->depth ? ((const struct mark *)context->mark)->rsp : 0;
 }
 
 bool hook_call(struct context *context, uintptr_t address) {
     const enum hook_kind kind = kind_at(address);
-    if (is_quiet(context))
+    quiet_ends(context);
+    if (context->quiet)
         return false;
     if (kind == HOOK_SETTLE)
         settle(context, address);

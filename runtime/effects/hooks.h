@@ -46,7 +46,8 @@ bool hook_call(struct context *context, uintptr_t address);
 /* Whether the allocator is among them. */
 bool allocator_known(void);
 
-/* Within a function of HOOK_SETTLE nothing is logged. */
-bool is_quiet(struct context *context);
+/* Within a function of HOOK_SETTLE nothing is logged.  While it runs .quiet and .mark_rsp are where its return address
+ * lies, so that its return comes to C as that of a region does.  For whoever is told that rsp has changed. */
+void quiet_ends(struct context *context);
 
 #endif

@@ -129,7 +129,7 @@ struct context {
     uint64_t fault_address;
     uint64_t fault_rdx;
     uint64_t published; /* in the log: others may have seen what was written before */
-    uint64_t quiet;     /* while rsp is not above: nothing is logged (settle); 0: always log */
+    uint64_t quiet;     /* while rsp is not above: nothing is logged (effects/hooks.h); 0: always log */
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
     uint64_t held_mask; /* the thread's signal mask while one is held */

@@ -105,6 +105,7 @@ static struct translation *translation_of(uintptr_t source, bool entry, enum rea
 /* The program is about to be at `target`, with rsp as in .registers: in a region, or out of it? */
 bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
+    quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
         if (rsp == context->mark_rsp + 8 && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
@@ -188,7 +189,7 @@ static bool is_young(const struct context *context, uintptr_t address, size_t si
 
 /* While other threads are alive. */
 static void log_exact(struct context *context, uintptr_t address, size_t size) {
-    if (is_quiet(context) || is_young(context, address, size) || store_logged(context, address, size))
+    if (context->quiet || is_young(context, address, size) || store_logged(context, address, size))
         return;
     const enum reason reason = log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL;
     go_native(context, cache_source_of(context->resume), reason);
@@ -197,7 +198,7 @@ static void log_exact(struct context *context, uintptr_t address, size_t size) {
 /* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
  * by bytes, and in the arena, by operations: there the first locked instruction ends the region. */
 static void log_locked(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
-    if (is_quiet(context) || is_young(context, address, size))
+    if (context->quiet || is_young(context, address, size))
         return;
     if (allocator_known())
         locked_instruction(context, source, address);
@@ -346,6 +347,7 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
 static void stack_loaded(struct context *context) {
     enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
+    quiet_ends(context);
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
                               about_to_land(context, rsp)))
         pop_mark(context);
