@@ -42,6 +42,9 @@ static const struct name names[] = {
     {"pthread_rwlock_clockrdlock", HOOK_LEAVE},
     {"pthread_rwlock_clockwrlock", HOOK_LEAVE},
     {"pthread_rwlock_unlock", HOOK_LEAVE},
+    {"pthread_spin_lock", HOOK_LEAVE}, /* counts down, as references are; whoever unlocks forgets the count */
+    {"pthread_spin_trylock", HOOK_LEAVE},
+    {"pthread_spin_unlock", HOOK_LEAVE},
     {"pthread_cond_wait", HOOK_SETTLE},
     {"pthread_cond_timedwait", HOOK_SETTLE},
     {"pthread_cond_clockwait", HOOK_SETTLE},

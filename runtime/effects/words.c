@@ -67,12 +67,12 @@ static void advance(struct word *word, const struct change *change) {
         word->mask |= bits;
     }
     word->total = (word->total + change->now[0] - change->old[0]) & value_mask(word->size);
-    word->flags |= change->how;
+    word->flags |= (uint16_t)change->how;
     set(word->now, change->now);
 }
 
 static struct word begin(const struct change *change) {
-    struct word word = {.size = change->size};
+    struct word word = {.size = change->size, .first = (uint16_t)change->how};
     set(word.old, change->old);
     advance(&word, change);
     return word;
@@ -83,14 +83,18 @@ static bool is_broken(const struct word *word, const struct change *change) {
     return (word->flags | change->how) & WORD_EXCHANGED && !same(change->old, word->now);
 }
 
+/* What others do to a semaphore between our operations may bring it to where it was, with a permit of theirs in our
+ * hands: differences decide.  What they do to a lock that we have is to note that they wait: values decide. */
 static bool is_back(const struct word *word, const struct change *change) {
     struct word after = *word;
     advance(&after, change);
-    if (after.flags == WORD_COUNTED)
-        return !after.total;
     if (after.flags == WORD_BITS)
         return !((after.old[0] ^ after.now[0]) & after.mask);
-    return same(after.now, after.old) || (!(after.flags & (WORD_EXCHANGED | WORD_BITS)) && !after.total && after.size < 16);
+    if (after.size == 16 || after.flags & (WORD_EXCHANGED | WORD_BITS))
+        return same(after.now, after.old);
+    if (after.first == WORD_COUNTED || (after.flags == WORD_COMPARED && !after.total))
+        return !after.total;
+    return same(after.now, after.old) && (after.flags != WORD_COMPARED || is_zero(after.now));
 }
 
 /* One taken from a semaphore, or put there. */
@@ -179,7 +183,7 @@ void words_done(struct context *context, const struct change *change) {
         return;
     }
     if (word && is_back(word, change)) {
-        word->flags |= WORD_CLOSED | change->how; /* .now stays: to take it again */
+        word->flags |= (uint16_t)(WORD_CLOSED | change->how); /* .now stays: to take it again */
         return;
     }
     if (word && is_broken(word, change)) {
@@ -211,8 +215,10 @@ enum store_meaning words_store(struct context *context, uintptr_t address, size_
         const bool touches = candidates[i] < address + size && address < candidates[i] + word->size;
         if (word->flags == WORD_COUNTED && !touches)
             return size < 8 && word->size < 8 ? STORE_UNKNOWN : STORE_DATA;
-        if (word->flags == WORD_COUNTED || !touches)
+        if (!touches)
             continue;
+        if (word->flags == WORD_COUNTED)
+            return STORE_UNKNOWN;
         if (candidates[i] != address || size > word->size || word->size > 8)
             return STORE_UNKNOWN;
         *change = (struct change){.address = address, .size = word->size, .how = WORD_EXCHANGED};
@@ -269,7 +275,13 @@ static void force_free(uintptr_t address, const struct word *word) {
 }
 
 static bool is_lock(const struct word *word) {
-    return word->flags & (WORD_COMPARED | WORD_EXCHANGED) && is_zero(word->old) && !is_zero(word->now);
+    return word->first != WORD_COUNTED && word->flags & (WORD_COMPARED | WORD_EXCHANGED) && is_zero(word->old) && !is_zero(word->now);
+}
+
+/* Others have come and gone meanwhile, and what they have changed is not known from the values. */
+static bool has_drifted(const struct word *word) {
+    return word->size <= 8 && !(word->flags & (WORD_EXCHANGED | WORD_BITS)) && !is_lock(word) &&
+           ((word->old[0] + word->total - word->now[0]) & value_mask(word->size));
 }
 
 /* now → old, or what comes nearest. */
@@ -278,7 +290,7 @@ static bool give_back(uintptr_t address, const struct word *word) {
         merge(address, word);
         return true;
     }
-    if (swap(address, word, word->now, word->old)) {
+    if (!has_drifted(word) && swap(address, word, word->now, word->old)) {
         wake(address, word, 1);
         return true;
     }
@@ -324,7 +336,7 @@ static bool take_again(uintptr_t address, struct word *word) {
 }
 
 static void let_go(uintptr_t address, struct word *word) {
-    word->flags &= ~(uint32_t)WORD_HELD;
+    word->flags &= (uint16_t)~WORD_HELD;
     if (!give_back(address, word) && word->size <= 8)
         merge(address, word);
 }
@@ -339,7 +351,7 @@ bool word_undo(const struct record *record) {
         return word->flags & WORD_HELD || take_again(record->operand, word);
     if (!(word->flags & WORD_CLOSED))
         return give_back(record->operand, word);
-    word->flags &= ~(uint32_t)WORD_CLOSED;
+    word->flags &= (uint16_t)~WORD_CLOSED;
     if (word->flags & WORD_HELD)
         let_go(record->operand, word);
     return true;

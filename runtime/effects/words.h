@@ -45,7 +45,8 @@ struct word { /* the data of a LOG_WORD record */
     uint64_t total; /* of the differences */
     uint64_t mask;  /* WORD_BITS: which */
     uint32_t size;
-    uint32_t flags;
+    uint16_t flags;
+    uint16_t first; /* how the first operation has changed it */
 };
 
 struct word_slot {

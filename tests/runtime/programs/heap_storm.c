@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-enum { THREADS = 4, ROUNDS = 1200, SLOTS = 24, STEPS = 6 };
+enum { THREADS = 4, ROUNDS = 450, SLOTS = 24, STEPS = 6 };
 static volatile int zero;
 struct block {
     size_t size;
@@ -56,7 +56,7 @@ __attribute__((noipa)) int region(int id, unsigned seed, int bad) {
     const unsigned steps = bad ? next(&seed) % STEPS : STEPS;
     for (unsigned i = 0; i < steps; i++) {
         const unsigned what = next(&seed), large = next(&seed) % 40 == 0;
-        step(&slots[id][next(&seed) % SLOTS], what, 1 + next(&seed) % (large ? 200000 : 700));
+        step(&slots[id][next(&seed) % SLOTS], what, 1 + next(&seed) % (large ? 20000 : 200));
     }
     return bad ? bad / zero : 1;
 }
