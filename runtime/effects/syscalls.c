@@ -27,6 +27,7 @@ enum {
     FUTEX_CMP_REQUEUE = 4, /* and below: wait, wake, requeue */
     FUTEX_WAIT_BITSET = 9,
     FUTEX_WAKE_BITSET = 10,
+    EPERM = 1,
     PR_SET_SECCOMP = 22,
     SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
@@ -167,20 +168,20 @@ static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
     switch (number) {
-    case NR_munmap:
-        if (range_overlaps(start, size)) {
-            give_way(context, REASON_UNKNOWN_CODE);
-        } else if (context->exact || context->deferred_bytes + size > DEFERRED_BYTES || start & (OS_PAGE - 1) ||
-                   !size || !log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
-            context->irreversible++;
-        } else {
+    case NR_munmap: /* code too: until the commit it stays where it is, and what we know of it true */
+        if (!context->exact && context->deferred_bytes + size <= DEFERRED_BYTES && !(start & (OS_PAGE - 1)) && size &&
+            log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->deferred_bytes += size;
             skip(context, 0);
+        } else if (range_overlaps(start, size)) {
+            give_way(context, REASON_UNKNOWN_CODE);
+        } else {
+            context->irreversible++;
         }
         return false;
     case NR_mmap:
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-            if (range_overlaps(start, size) || context->deferred) {
+            if (range_overlaps(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
                 return false;
             }
@@ -275,13 +276,10 @@ static void before_sigaction(struct context *context) {
     if (!signal || signal > LAST_SIGNAL || argument(context, 3) != 8 ||
         (wish_at && safe_copy(&wish, (const void *)wish_at, sizeof wish) < sizeof wish))
         return; /* the kernel says EINVAL, EFAULT */
-    long result = 0;
-    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
-        signals_wish((int)signal, wish_at ? &wish : NULL, &old);
-    } else {
-        context->irreversible += wish_at != 0;
-        result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
-    }
+    const long result = handlers_change((int)signal, wish_at ? &wish : NULL, &old);
+    if (!result && wish_at)
+        context->irreversible +=
+            !log_operation(context, LOG_SIGNAL_ACTION, signal, (const uint64_t *)&old, sizeof old / sizeof(uint64_t));
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     skip(context, result);
@@ -305,15 +303,25 @@ static void before_sigmask(struct context *context) {
     skip(context, result);
 }
 
+/* Whether the program runs on this signal stack, as the kernel would tell, to whom C does not. */
+static bool is_on(const struct context *context, const struct os_stack *stack) {
+    const uint64_t above = context->registers.general[RSP] - stack->start;
+    return !(stack->flags & (OS_SS_DISABLE | (int32_t)OS_SS_AUTODISARM)) && above && above <= stack->size;
+}
+
 /* Our own signal stack is none in the program's eyes; where it has none of its own, ours is there. */
 static void before_sigaltstack(struct context *context) {
     uint64_t wish_at = argument(context, 0), old_at = argument(context, 1);
     if (old_at)
         log_range(context, old_at, sizeof(struct os_stack));
     struct os_stack old;
-    long result = os_sigaltstack((const struct os_stack *)wish_at, &old);
+    long result = os_sigaltstack(NULL, &old);
     if (context->alternate_ours)
         old = (struct os_stack){.flags = OS_SS_DISABLE};
+    if (is_on(context, &old))
+        old.flags |= OS_SS_ONSTACK;
+    if (wish_at)
+        result = old.flags & OS_SS_ONSTACK ? -EPERM : os_sigaltstack((const struct os_stack *)wish_at, NULL);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
     if (!result && wish_at) {
@@ -387,9 +395,12 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_vfork:
         before_clone(context, number);
         return false;
-    case NR_execve: /* the end of this image, process or thread; a vfork child must leave its parent's context idle */
+    case NR_execve: /* if it fails, the region goes on, else this memory ends; unless it is a vfork child's parent's */
     case NR_execveat:
-    case NR_exit:
+        if (context->state->sealed || context_is_lent(context))
+            commit_all(context);
+        return false;
+    case NR_exit: /* of a thread, whose context others take over, or that is such a child */
     case NR_exit_group:
         commit_all(context);
         return false;

@@ -111,8 +111,8 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
     }
     if (context->depth && ((const struct mark *)context->mark)->patch->kind != PATCH_REGION)
         return handler; /* sigaction and its like: to be seen to its end, and nothing there to undo */
-    if (context->depth && !context->state->sealed && context->thread != os_gettid())
-        return handler; /* a child on our memory */
+    if (context->depth && context_is_lent(context))
+        return handler;
     switch (place_of(context, at)) {
     case PLACE_NATIVE:
         return handler;
@@ -142,6 +142,10 @@ static void show(struct os_sigaction *action, const struct os_sigaction *record)
 }
 
 long handlers_change(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
+    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
+        signals_wish(signal, wish, old);
+        return 0;
+    }
     struct os_sigaction *record = &module_runtime()->gated[signal];
     const struct os_sigaction before = *record;
     long result;

@@ -8,7 +8,7 @@
 
 enum { LAST_SIGNAL = 64 };
 
-/* The program's rt_sigaction for a signal that is not in HANDLED_SIGNALS; result as the kernel's. */
+/* The program's rt_sigaction; result as the kernel's. */
 long handlers_change(int signal, const struct os_sigaction *wish, struct os_sigaction *old);
 
 /* Put the gate before handlers that were installed without our seeing it. */

@@ -54,6 +54,13 @@ void *os_map(uintptr_t near, size_t size, int protection, bool exact) {
     return (void *)result;
 }
 
+bool os_room(size_t size, int protection) {
+    void *start = os_map(0, size * 4, protection, false);
+    if (start)
+        os_unmap(start, size * 4);
+    return start;
+}
+
 void os_unmap(void *start, size_t size) {
     CALL2(NR_munmap, start, size);
 }

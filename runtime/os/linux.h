@@ -18,6 +18,9 @@ enum os_protection { OS_NONE = 0, OS_READ = 1, OS_WRITE = 2, OS_EXECUTE = 4 };
 /* Reserve or allocate anonymous private memory that is not counted against overcommit; NULL when there is none.
  * `near` is a hint: 0 for anywhere; with `exact` the mapping is at `near` or not at all. */
 void *os_map(uintptr_t near, size_t size, int protection, bool exact);
+
+/* Whether what is left could hold three more of it: of little, the program needs most. */
+bool os_room(size_t size, int protection);
 void os_unmap(void *start, size_t size);
 bool os_protect(void *start, size_t size, int protection);
 bool os_wipe_on_fork(void *start, size_t size); /* a forked child finds zeroes there; one that shares memory does not */
@@ -72,6 +75,7 @@ struct os_stack {
     uint64_t size;
 };
 enum { OS_SS_ONSTACK = 1, OS_SS_DISABLE = 2 };
+#define OS_SS_AUTODISARM (1u << 31)
 
 struct os_siginfo {
     int32_t signal, error, code, padding;

@@ -73,15 +73,17 @@ static bool furnish(struct context *context) {
     size_t marks = (size_t)MARK_SLOTS * MARK_BYTES;
     char *start = NULL;
     while (!start && marks >= 64 * MARK_BYTES)
-        if (!(start = os_map(0, marks, OS_READ | OS_WRITE, false)))
+        if (!os_room(marks, OS_READ | OS_WRITE) || !(start = os_map(0, marks, OS_READ | OS_WRITE, false)))
             marks /= 4;
     if (!start)
         return false;
+    if (!log_create(context)) {
+        os_unmap(start, marks);
+        return false;
+    }
     context->marks_start = (uint64_t)start;
     context->mark_last = (uint64_t)start + marks - MARK_BYTES;
     context->epoch = 1ull << EPOCH_SHIFT;
-    if (!log_create(context))
-        return false;
     fill_table(context);
     return true;
 }
@@ -90,8 +92,17 @@ static struct context *slot_at(const struct state *state, uint64_t index) {
     return (struct context *)(state->contexts + index * CONTEXT_BYTES);
 }
 
+static struct context *own(const struct state *state) {
+    uint64_t base;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    if (base - state->contexts >= state->contexts_size)
+        return NULL;
+    struct context *context = (struct context *)base;
+    return context->owner == fs_base() ? context : NULL;
+}
+
 /* In a forked child the contexts name threads of its parent.  One may be in use by the child's first thread, which is
- * the one that forked; if that has come here, it has none.  Another cannot tell which one it is: all stay. */
+ * the one that forked; if that has come here without, it has none.  Another cannot tell which one it is: all stay. */
 static void follow_fork(struct state *state) {
     uint32_t *threads_known = module_runtime()->threads_known;
     if (*threads_known)
@@ -99,7 +110,20 @@ static void follow_fork(struct state *state) {
     const int process = os_getpid(), user = os_gettid() == process ? 0 : process;
     for (uint64_t i = 0; i < state->contexts_used; i++)
         slot_at(state, i)->thread = user;
+    struct context *mine = own(state);
+    if (mine)
+        mine->thread = os_gettid();
     *threads_known = 1;
+}
+
+bool context_is_lent(const struct context *context) {
+    if (context->state->sealed)
+        return false;
+    if (!*module_runtime()->threads_known && runtime_lock()) {
+        follow_fork(context->state);
+        runtime_unlock();
+    }
+    return context->thread != os_gettid();
 }
 
 /* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */
@@ -112,7 +136,13 @@ static struct context *claim(struct state *state, uint64_t owner) {
         if (!os_thread_alive(slot_at(state, i)->thread))
             return slot_at(state, i);
     struct context *fresh = slot_at(state, state->contexts_used);
-    if (state->contexts_used * CONTEXT_BYTES == state->contexts_size || !furnish(fresh))
+    const uint64_t room = state->contexts_size - state->contexts_used * CONTEXT_BYTES;
+    if (room && !furnish(fresh)) { /* once, rather than at every entry from now on */
+        os_unmap(fresh, room);
+        state->contexts_size -= room;
+        return NULL;
+    }
+    if (!room)
         return NULL;
     state->contexts_used++;
     return fresh;
@@ -123,15 +153,6 @@ void context_follow(struct context *context) {
         return;
     fill_table(context);
     context->generation = context->state->generation;
-}
-
-static struct context *own(const struct state *state) {
-    uint64_t base;
-    __asm__ volatile("rdgsbase %0" : "=r"(base));
-    if (base - state->contexts >= state->contexts_size)
-        return NULL;
-    struct context *context = (struct context *)base;
-    return context->owner == fs_base() ? context : NULL;
 }
 
 struct context *context_current(const struct state *state) {
@@ -162,7 +183,8 @@ struct context *context_acquire(struct state *state, const struct patch *patch) 
         adopt(context, state, owner);
     runtime_unlock();
     if (!context) {
-        degrade(state, patch, REASON_TOO_MANY_THREADS);
+        const bool all = state->contexts_size == (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;
+        degrade(state, patch, all ? REASON_TOO_MANY_THREADS : REASON_NO_MEMORY);
         return NULL;
     }
     set_gs_base((uint64_t)context);

@@ -167,6 +167,9 @@ void restore_signal_stack(struct context *context, const struct os_stack *old);
 /* Forget lookups of an older generation of the code cache. */
 void context_follow(struct context *context);
 
+/* Whether a child on our memory (vfork) runs on its parent's context.  Sealed, it cannot be told: false. */
+bool context_is_lent(const struct context *context);
+
 /* The one in the gs base, if it is this thread's; NULL otherwise. */
 struct context *context_current(const struct state *state);
 

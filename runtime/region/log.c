@@ -3,6 +3,7 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/allocator.h"
 #include "effects/words.h"
+#include "fault/handlers.h"
 #include "os/linux.h"
 #include "region/runtime.h"
 
@@ -26,7 +27,8 @@ static uint64_t *narrow(struct context *context) {
 
 bool log_create(struct context *context) {
     for (size_t size = LOG_LARGEST; size >= LOG_LEAST; size /= 4) {
-        char *start = os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false);
+        const bool room = os_room(size + WIDE_BYTES, OS_READ | OS_WRITE);
+        char *start = room ? os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false) : NULL;
         if (!start)
             continue;
         context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
@@ -64,8 +66,11 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
     if (context->log + padded + sizeof(struct trailer) > context->log_end)
         return false;
     size_t copied = safe_copy((void *)context->log, data, size);
-    if (kind == LOG_BYTES && copied == 0)
-        return true; /* not mapped: the access itself will fault */
+    if (kind == LOG_BYTES && copied == 0) { /* not mapped: it will fault, unless a mask spares the bytes of this page */
+        const size_t spared = -operand & (OS_PAGE - 1);
+        return !spared || spared >= size ||
+               append(context, kind, operand + spared, (const char *)data + spared, size - spared);
+    }
     log_close(context, kind, operand, copied);
     return true;
 }
@@ -157,6 +162,9 @@ static bool undo(struct context *context, const struct record *record) {
     case LOG_SIGNAL_STACK:
         restore_signal_stack(context, &(struct os_stack){operand, (int32_t)data[0], 0, data[1]});
         break;
+    case LOG_SIGNAL_ACTION:
+        handlers_change((int)operand, (const struct os_sigaction *)data, &(struct os_sigaction){0});
+        break;
     case LOG_BREAK:
         os_call(NR_brk, (long)operand, 0, 0, 0, 0, 0);
         break;
@@ -199,6 +207,17 @@ void log_rollback(struct context *context, uint64_t to) {
     if (context->published > context->log)
         context->published = context->log;
     log_new_epoch(context);
+}
+
+bool log_defers(const struct context *context, uintptr_t start, size_t size) {
+    for (uint64_t at = context->deferred ? context->log : 0; at > context->log_start;) {
+        const struct record record = log_record(at);
+        at = (uint64_t)record.data;
+        if (record.kind == LOG_DEFERRED_UNMAP && record.operand < start + size &&
+            start < record.operand + record.data[0])
+            return true;
+    }
+    return false;
 }
 
 static void run_deferred(struct context *context, bool blocks) {

@@ -21,6 +21,7 @@ enum log_kind {
     LOG_OFFSET,         /* file offset of descriptor (address) was (data) */
     LOG_SIGNAL_MASK,    /* was (address) */
     LOG_SIGNAL_STACK,   /* was at (address); data = flags, size */
+    LOG_SIGNAL_ACTION,  /* of signal (address); data = struct os_sigaction */
     LOG_BREAK,          /* program break was (address) */
     LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
@@ -50,6 +51,7 @@ void log_destroy(struct context *context);
 /* Before `size` bytes at `address` change, upwards.  False: the log is full. */
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
+bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
 
 struct record log_record(uint64_t end);
 bool log_has_room(const struct context *context, size_t size); /* for one more record with `size` bytes of data */

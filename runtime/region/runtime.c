@@ -138,7 +138,7 @@ static enum reason prepare(const uint64_t *environment) {
     uint64_t size = (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;
     void *contexts = NULL;
     while (!contexts && size >= CONTEXT_BYTES)
-        if (!(contexts = os_map(0, size, OS_NONE, false)))
+        if (!os_room(size, OS_NONE) || !(contexts = os_map(0, size, OS_NONE, false)))
             size /= 4;
     uint32_t *threads_known = os_map(0, OS_PAGE, OS_READ | OS_WRITE, false);
     if (!contexts || !threads_known || !os_wipe_on_fork(threads_known, OS_PAGE) || !cache_create())
@@ -219,7 +219,7 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
     }
     if (context->depth) {
         /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
-        if ((!state->sealed && context->thread != os_gettid()) || entry <= context->mark_rsp ||
+        if (context_is_lent(context) || entry <= context->mark_rsp ||
             entry - context->mark_rsp > (64ul << 20)) {
             degrade(state, patch, REASON_REENTERED);
             return 0;

@@ -34,6 +34,11 @@ uintptr_t native_address(uintptr_t address) {
     return address;
 }
 
+/* Of a region; a function that is emulated only to be observed has nothing to go back to. */
+static bool is_checkpoint(const struct mark *mark) {
+    return mark->patch->kind == PATCH_REGION;
+}
+
 static void pop_mark(struct context *context) {
     struct mark *mark = top(context);
     __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
@@ -50,20 +55,34 @@ void commit_all(struct context *context) {
     log_commit(context);
 }
 
+/* Are there two words below the red zone, for native_without_base?  Dead memory, so that writing its bytes back does no
+ * harm. */
+static bool has_room_below(uint64_t rsp) {
+    enum { RED_ZONE = 128, WORDS = 16 };
+    char *words = (char *)(rsp - RED_ZONE - WORDS);
+    return safe_copy(words, words, WORDS) == WORDS;
+}
+
 void go_native(struct context *context, uintptr_t address, enum reason reason) {
     const struct patch *patch = context->depth ? top(context)->patch : NULL;
     commit_all(context);
     degrade(context->state, patch, reason);
     context->resume = native_address(address);
-    if (reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED) { /* it may be about to use or to set the base */
+    const bool about_base = reason == REASON_FOREIGN_GS || reason == REASON_UNSUPPORTED; /* it may use or set it */
+    if (about_base && has_room_below(context->registers.general[RSP])) {
         context->target = context->resume;
         context->resume = (uint64_t)&native_without_base;
     }
 }
 
-/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call. */
+/* Control went to memory that is not code.  The place to tell is where it came from, if that was a call.  Without a
+ * checkpoint to go back to, the program faults there itself. */
 static bool raise_wild_jump(struct context *context, uintptr_t target) {
     uintptr_t caller = 0;
+    if (!is_checkpoint(top(context))) {
+        go_native(context, target, REASON_UNKNOWN_CODE);
+        return false;
+    }
     safe_copy(&caller, (const void *)context->registers.general[RSP], sizeof caller);
     return raise_fault(context, FAULT_WILD_JUMP, range_known(caller) ? caller - 1 : target, target);
 }
@@ -107,7 +126,8 @@ bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
-        if (rsp == context->mark_rsp + 8 && target != top(context)->return_address)
+        const bool returns = rsp == context->mark_rsp + 8 && is_checkpoint(top(context));
+        if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
     }
@@ -282,7 +302,7 @@ static void log_other_store(struct context *context) {
             go_native(context, source, REASON_LOG_FULL);
         return;
     }
-    uint64_t address = general[RDI], size = at.operand_bytes;
+    uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
         address = general[modrm_register(&at, bytes)];
         size = 64;
@@ -366,7 +386,7 @@ static void stack_loaded(struct context *context) {
 /* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
  * there.  That takes opening files, which the program may have forbidden itself: no sooner than it would trap. */
 static bool end_emulation(struct context *context, uintptr_t address, enum reason reason) {
-    const bool own_trap = reason == REASON_BREAKPOINT && top(context)->patch->kind == PATCH_REGION &&
+    const bool own_trap = reason == REASON_BREAKPOINT && is_checkpoint(top(context)) &&
                           *(const uint8_t *)address == BREAKPOINT && !breakpoint_at(address);
     if (own_trap)
         return raise_fault(context, FAULT_TRAP, address, address);

@@ -6,7 +6,7 @@
 
 enum {
     ARENA_CODE_BYTES = 64 << 20,
-    ARENA_SLOTS = 1 << 19,
+    ARENA_CODE_PER_SLOT = 128,
     ARENA_LEAST_CODE_BYTES = 1 << 20,
     TRANSLATIONS_AT_FIRST = 1 << 14,
     UNITS_AT_FIRST = 1 << 12,
@@ -53,7 +53,7 @@ void cache_destroy(void) {
     struct cache *owner = cache();
     for (uint32_t i = 0; i < owner->arena_count; i++) {
         const struct arena *arena = &owner->arenas[i];
-        os_unmap((void *)arena->code, arena->end - arena->code + ARENA_SLOTS * 2 * sizeof(uint64_t));
+        os_unmap((void *)arena->code, arena->end - arena->code + arena->slot_capacity * 2 * sizeof(uint64_t));
     }
     for (struct chunk *chunk = owner->chunks; chunk;) {
         struct chunk *older = chunk->older;
@@ -135,9 +135,12 @@ static struct arena *arena_create(uintptr_t source) {
     if (owner->arena_count == MAX_ARENAS)
         return NULL;
     struct arena *arena = &owner->arenas[owner->arena_count];
-    size_t data = ARENA_SLOTS * 2 * sizeof(uint64_t);
     for (size_t code = ARENA_CODE_BYTES; code >= ARENA_LEAST_CODE_BYTES; code /= 4) {
+        const uint32_t slots = (uint32_t)(code / ARENA_CODE_PER_SLOT);
+        const size_t data = slots * 2 * sizeof(uint64_t);
         uintptr_t start = 0;
+        if (!os_room(code + data, OS_NONE))
+            continue;
         for (uintptr_t away = 64 << 20; away < 0x70000000 && !start; away += 192 << 20) {
             if (source > away + code + data + (1 << 20))
                 start = (uintptr_t)os_map((source - away - code - data) & -OS_PAGE, code + data, OS_NONE, true);
@@ -150,15 +153,19 @@ static struct arena *arena_create(uintptr_t source) {
         }
         if (!start)
             start = (uintptr_t)os_map(0, code + data, OS_NONE, false);
-        if (!start || !os_protect((void *)(start + code), data, OS_READ | OS_WRITE))
+        if (!start)
             continue;
+        if (!os_protect((void *)(start + code), data, OS_READ | OS_WRITE)) {
+            os_unmap((void *)start, code + data);
+            continue;
+        }
         *arena = (struct arena){.code = start,
                                 .next = start,
                                 .end = start + code,
                                 .staged = start,
                                 .slots = (uint64_t *)(start + code),
-                                .slot_targets = (uint64_t *)(start + code) + ARENA_SLOTS,
-                                .slot_capacity = ARENA_SLOTS};
+                                .slot_targets = (uint64_t *)(start + code) + slots,
+                                .slot_capacity = slots};
         owner->arena_count++;
         return arena;
     }

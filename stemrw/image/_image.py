@@ -131,7 +131,7 @@ class Image:
 
     def _unlisted(self, address: int) -> Function | None:
         """Code without unwind entry and sized symbol: from the nearest named or entry address below up to the next."""
-        starts: list[int] = sorted({*self._symbols.addresses, *([self.elf.entry] if self.elf.entry else [])})
+        starts = sorted({*self._symbols.addresses, *filter(None, (self.elf.entry, self._main_at_entry))})
         i = bisect_right(starts, address) - 1
         if i < 0 or not self.is_code(address) or not self.is_code(starts[i]):
             return None
@@ -172,6 +172,15 @@ class Image:
         """The program's `main`: by symbol, else from what the entry point hands to `__libc_start_main`."""
         for address in self._symbols.named("main"):
             return self.function_at(address)
+        candidate = self._main_at_entry
+        function = self.function_at(candidate) if candidate is not None else None
+        if function is None or function.entry != candidate:
+            return None
+        return Function(function.entry, function.size, function.symbol or "main", function.source)
+
+    @cached_property
+    def _main_at_entry(self) -> int | None:
+        """What the entry point hands to `__libc_start_main`."""
         if not self.is_program or not self.is_code(self.elf.entry):
             return None
         candidate = None
@@ -181,12 +190,7 @@ class Image:
             destination, _, source = instruction.operands.partition(", ")
             if destination in ("rdi", "edi"):
                 candidate = self._constant(instruction, source)
-        if candidate is None or not self.is_code(candidate):
-            return None
-        function = self.function_at(candidate)
-        if function is None or function.entry != candidate:
-            return None
-        return Function(function.entry, function.size, function.symbol or "main", function.source)
+        return candidate if candidate is not None and self.is_code(candidate) else None
 
     def _constant(self, instruction: Instruction, source: str) -> int | None:
         """The address that `lea`, `mov imm` or a load from the GOT puts into a register."""

@@ -57,7 +57,13 @@ def test_main_is_found_in_stripped_programs(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="other start-up code than zig's")
-@pytest.mark.parametrize("flags", [("-pie", "-fPIE"), ("-no-pie",), ("-static",), ("-static-pie", "-fPIE")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-pie", "-fPIE"), ("-no-pie",), ("-static",), ("-static-pie", "-fPIE"),
+        ("-pie", "-fPIE", "-fno-asynchronous-unwind-tables"),
+    ],
+)  # fmt: skip
 def test_main_is_found_behind_the_system_start_up_code(tmp_path: Path, flags: tuple[str, ...]) -> None:
     source = tmp_path / "m.c"
     source.write_text("int main(int n, char **v) { return n + (v == 0); }")

@@ -22,12 +22,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import Tool, ToolError, recoveries
-from inputs import make_inputs
+from inputs import make_inputs, make_old
 
 from stemrw.errors import StemrwError
 from stemrw.sense import ptrace
@@ -50,9 +50,9 @@ _ENVIRONMENT = {
 class Program:
     """One row of the table.
 
-    `lines` are the commands that are compared, in order, in one folder; `before` are shell commands that make more
-    input, once, natively.  `ignored` says what is not compared ("stdout", "stderr", "status", or the name of a file),
-    and why.  `seconds` is the limit of one run.
+    `before` are shell commands that make more input: once, natively.  A relative `path` is of a program that they have
+    built.  `lines` are the commands that are compared, in order, in one folder.  `ignored` says what is not compared
+    ("stdout", "stderr", "status", or the name of a file), and why.  `seconds` is the limit of one run.
     """
 
     name: str
@@ -72,7 +72,7 @@ def read_table(path: Path) -> list[Program]:
         head, *rest = block.strip("\n").split("\n")
         if not head:
             continue
-        found = re.fullmatch(r"(\S+)(?: (/\S+))? \((\S+)\)(?: (\d+) s)?", head)
+        found = re.fullmatch(r"(\S+)(?: ([./]\S+))? \((\S+)\)(?: (\d+) s)?", head)
         if found is None:
             raise ValueError(f"{path.name}: {head}")
         name, where, package, seconds = found.groups()
@@ -101,9 +101,14 @@ def whole_table() -> list[Program]:
 
 @dataclass
 class Counters:
-    """What the runtimes of a program counted, summed over its lines; `lost`: lines whose counters could not be read."""
+    """What the runtimes of a program counted, summed over its lines.
+
+    `left`: regions that were run natively, from the start or from some point on; `reasons` also has those of calls in
+    children that share the program's memory.  `lost`: lines whose counters could not be read.
+    """
 
     entries: int = 0
+    left: int = 0
     recoveries: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     lost: int = 0
@@ -119,7 +124,9 @@ class Counters:
             return
         for module in status.modules:
             self.recoveries += module.recoveries
-            self.entries += sum(patch.entries for patch in module.patches if patch.kind == "region")
+            regions = [patch for patch in module.patches if patch.kind == "region"]
+            self.entries += sum(patch.entries for patch in regions)
+            self.left += sum(patch.degradations for patch in regions)
             for reason, count in module.reasons.items():
                 self.reasons[reason] = self.reasons.get(reason, 0) + count
 
@@ -133,15 +140,19 @@ class Result:
 
     def differences(self, other: Result, ignored: Mapping[str, str]) -> list[str]:
         """What is not the same, in words."""
-        found = []
+        found: list[str] = []
         for i, (mine, others) in enumerate(zip(self.outputs, other.outputs, strict=True)):
-            for name, one, two in zip(("status", "stdout", "stderr"), mine, others, strict=True):
-                if one != two and name not in ignored:
-                    found.append(f"line {i + 1}, {name}: {_difference(one, two)}")
-        for name in sorted(self.files.keys() | other.files.keys()):
-            one, two = self.files.get(name), other.files.get(name)
-            if one != two and not any(Path(name).match(pattern) for pattern in ignored):
-                found.append(f"file {name}: {one} / {two}")
+            found += [
+                f"line {i + 1}, {name}: {_difference(one, two)}"
+                for name, one, two in zip(("status", "stdout", "stderr"), mine, others, strict=True)
+                if one != two and name not in ignored
+            ]
+        found += [
+            f"file {name}: {self.files.get(name)} / {other.files.get(name)}"
+            for name in sorted(self.files.keys() | other.files.keys())
+            if self.files.get(name) != other.files.get(name)
+            and not any(Path(name).match(pattern) for pattern in ignored)
+        ]
         return found
 
 
@@ -202,14 +213,14 @@ def _snapshot(folder: Path, begin: float) -> dict[str, str]:
 class Runner:
     """Runs one program's lines in fresh copies of its folder, always under the same name."""
 
-    def __init__(self, program: Program, work: Path) -> None:
+    def __init__(self, program: Program, work: Path, inputs: Callable[[Path], None] = make_inputs) -> None:
         self.program, self._work = program, work
         self.events = work / "events.jsonl"
-        self._template, self._folder = work / "template", work / "folder"
+        self._template, self.folder = work / "template", work / "folder"
         self._path = work / "bin"
         self._path.mkdir()
         self._template.mkdir()
-        make_inputs(self._template)
+        inputs(self._template)
         for line in program.before:
             done = subprocess.run(
                 ["bash", "-c", line], cwd=self._template, env=self._environment(), stdin=subprocess.DEVNULL,
@@ -217,25 +228,31 @@ class Runner:
             )  # fmt: skip
             if done.returncode:
                 raise ToolError(f"{line}: exit status {done.returncode}: {done.stderr}")
+        make_old(self._template)
+
+    @property
+    def original(self) -> Path:
+        """The file to harden."""
+        return (self._template / self.program.path).resolve()
 
     def run(self, hardened: Path | None, counters: Counters | None = None) -> Result:
         """All lines, with the original or with the hardened file in its place."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        subprocess.run(["cp", "-a", self._template, self._folder], check=True)  # with FIFOs and hard links
+        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["cp", "-a", self._template, self.folder], check=True)  # with FIFOs and hard links
         begin = time.time()
         outputs = tuple(self._line(line, hardened, counters) for line in self.program.lines)
-        return Result(outputs, _snapshot(self._folder, begin))
+        return Result(outputs, _snapshot(self.folder, begin))
 
     def _environment(self) -> dict[str, str]:
         return {
             **_ENVIRONMENT,
             "PATH": f"{self._path}:/usr/bin:/bin:/usr/sbin",
-            "HOME": str(self._folder),
+            "HOME": str(self.folder),
             "STEMRW_EVENTS": str(self.events),
         }
 
     def _line(self, line: str, hardened: Path | None, counters: Counters | None) -> tuple[int | None, bytes, bytes]:
-        link, original = self._path / self.program.name, self.program.path
+        link, original = self._path / self.program.name, self.folder / self.program.path
         link.unlink(missing_ok=True)
         link.symlink_to(hardened if hardened and not can_bind() else original)
         bind = ""
@@ -247,7 +264,7 @@ class Runner:
         launcher = [*(["unshare", "-m"] if can_bind() else []), "bash", "-c", script]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                launcher, cwd=self._folder, env=self._environment(), stdin=subprocess.DEVNULL, stdout=out,
+                launcher, cwd=self.folder, env=self._environment(), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=errors, pass_fds=(gate,), start_new_session=True,
             )  # fmt: skip
             os.close(gate)
@@ -300,12 +317,12 @@ def _stops(pid: int) -> Iterator[int]:
 
 def judge(program: Program, tool: Tool, work: Path) -> Row:
     """Twice natively, once hardened."""
-    if not program.path.exists():
+    if program.path.is_absolute() and not program.path.exists():
         return Row(program, error="not installed")
     try:
         runner = Runner(program, work)
         hardened = work / "hardened"
-        tool.patch(program.path.resolve(), hardened, *program.options)
+        tool.patch(runner.original, hardened, *program.options)
         begin = time.monotonic()
         native = runner.run(None)
         native_seconds = time.monotonic() - begin

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import capstone
 
 from stemrw.runtime import load_image
@@ -28,3 +31,9 @@ def test_c_code_touches_no_vector_register() -> None:
         for _, _, mnemonic, operands in decoder.disasm_lite(image.data[start:end], start):
             touches = "mm" in operands or (mnemonic.startswith("f") and mnemonic != "fnstcw")  # a checkpoint reads it
             assert not touches, (hex(start), mnemonic, operands)
+
+
+def test_every_reason_has_a_name() -> None:
+    """`stemrw status` would show a number."""
+    header = Path(__file__).parents[2] / "runtime" / "include" / "state.h"
+    assert set(re.findall(r"\bREASON_\w+(?= =)", header.read_text())) <= load_image().constants.keys()

@@ -1,6 +1,5 @@
 // region: region
 // faults: 1
-// not yet: what a region does with signal actions is not taken back
 // Actions, mask and signal stack that a region has changed are as before after its fault.
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,4 @@
 // region: region
-// not yet: an asynchronous signal's handler is told an address of the code cache
 // Handlers that interrupt region code see its own addresses and the registers that belong to them, as profilers and
 // garbage collectors need them; what they change takes effect.
 #define _GNU_SOURCE

@@ -43,13 +43,15 @@ static void on_fault(int number, siginfo_t *info, void *argument) {
             at = i;
     sigprocmask(SIG_BLOCK, NULL, &mask);
     sigaltstack(NULL, &now);
+    stack_t same = {now.ss_sp, now.ss_flags & ~SS_ONSTACK, now.ss_size};
+    const int refused = sigaltstack(&same, NULL); /* where we are on it */
     const char *address = info->si_addr;
-    printf("signal %d code %d at %d address %s rbx %llx rcx %llx rsi %llx r8 %llx r15 %llx rdx %llx stack %d %d blocked %d %d\n",
+    printf("signal %d code %d at %d address %s rbx %llx rcx %llx rsi %llx r8 %llx r15 %llx rdx %llx stack %d %d %d blocked %d %d\n",
            number, info->si_code, at,
            at >= 0 && address == places[at] ? "its own" : address == readonly ? "readonly" : address ? "8" : "0",
            registers[REG_RBX], at == 2 ? 0 : registers[REG_RCX], registers[REG_RSI], registers[REG_R8],
            registers[REG_R15], registers[REG_RDX], &here >= (char *)now.ss_sp && &here < (char *)now.ss_sp + now.ss_size,
-           now.ss_flags, sigismember(&mask, number), sigismember(&mask, SIGUSR1));
+           now.ss_flags, refused, sigismember(&mask, number), sigismember(&mask, SIGUSR1));
     if (++heard > 1000) /* unhardened: a fault in a region comes again and again */
         _exit(3);
     if (skip && at == 0) { /* go on behind the eight bytes of the load, with another register */

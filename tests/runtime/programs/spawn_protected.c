@@ -1,6 +1,5 @@
 // region: region
 // faults: 1
-// not yet: a child that shares memory ends the undoing of the region that starts it
 // A region that has started other programs faults: what it has changed itself is undone, the child lives on.
 #define _GNU_SOURCE
 #include <spawn.h>
