@@ -93,8 +93,7 @@ static void add_names(struct hooks *hooks, const struct link_map *module, const 
 /* The module that defines malloc, and the C library, where locks and condition variables are. */
 static void look_up(struct hooks *hooks) {
     struct link_map allocator, library;
-    hooks->count = 0;
-    hooks->known = 1;
+    *hooks = (struct hooks){.known = 1};
     const uintptr_t locks = first_definition("pthread_mutex_lock", &library);
     const uintptr_t malloc = first_definition("malloc", &allocator);
     const struct name *end = names + sizeof names / sizeof *names;
@@ -116,6 +115,27 @@ static void look_up(struct hooks *hooks) {
         hooks->malloc = 0;
 }
 
+static unsigned filter_bit(uintptr_t address) {
+    return (unsigned)(address * 0x9e3779b97f4a7c15ull >> 54);
+}
+
+/* Others read meanwhile, without the lock: what stays the same is written over itself. */
+static void publish(struct hooks *hooks, const struct hooks *fresh) {
+    for (uint32_t i = 0; i < fresh->count; i++) {
+        const unsigned bit = filter_bit(fresh->hooks[i].address);
+        hooks->hooks[i] = fresh->hooks[i];
+        hooks->filter[bit / 64] |= 1ull << bit % 64;
+    }
+    __atomic_store_n(&hooks->count, fresh->count, __ATOMIC_RELEASE);
+    hooks->calloc = fresh->calloc;
+    hooks->free = fresh->free;
+    hooks->memalign = fresh->memalign;
+    hooks->usable_size = fresh->usable_size;
+    hooks->glibc = fresh->glibc;
+    __atomic_store_n(&hooks->malloc, fresh->malloc, __ATOMIC_RELEASE);
+    hooks->known = 1;
+}
+
 static enum hook_kind kind_at(uintptr_t address) {
     const struct hooks *hooks = &module_runtime()->hooks;
     for (uint32_t i = 0; i < hooks->count; i++)
@@ -126,9 +146,13 @@ static enum hook_kind kind_at(uintptr_t address) {
 
 bool is_hook(uintptr_t address) {
     struct hooks *hooks = &module_runtime()->hooks;
-    if (!hooks->known)
-        look_up(hooks);
-    return kind_at(address) != HOOK_NONE;
+    if (!hooks->known) {
+        struct hooks fresh;
+        look_up(&fresh);
+        publish(hooks, &fresh);
+    }
+    const unsigned bit = filter_bit(address);
+    return hooks->filter[bit / 64] >> bit % 64 & 1 && kind_at(address) != HOOK_NONE;
 }
 
 bool allocator_known(void) {

@@ -30,6 +30,7 @@ enum { MAX_HOOKS = 128 };
 struct hooks {
     uint32_t known; /* looked up since code was last mapped */
     uint32_t count;
+    uint64_t filter[16]; /* a bit by hash of each address */
     struct hook hooks[MAX_HOOKS];
     /* What the allocator is asked natively; 0: nothing is known of it, and its code is translated as any other. */
     uintptr_t malloc, calloc, free, memalign, usable_size;
