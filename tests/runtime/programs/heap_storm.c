@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-enum { THREADS = 4, ROUNDS = 450, SLOTS = 24, STEPS = 6 };
+enum { THREADS = 4, ROUNDS = 300, SLOTS = 24, STEPS = 6 };
 static volatile int zero;
 struct block {
     size_t size;
