@@ -114,7 +114,8 @@ bool log_range(struct context *context, uintptr_t address, size_t size) {
         size = mapped(address, size);
     if (!size)
         return true;
-    if (context->exact)
+    /* Where others write, or nobody (what a loader maps over): the same for each granule, and asked once. */
+    if (context->exact || (size > GRANULE_BYTES && !private_until(address)))
         return append(context, LOG_BYTES, address, (const void *)address, size);
     uintptr_t end = address + size;
     for (uintptr_t next; address < end; address = next) {

@@ -48,11 +48,13 @@ def death(command: Sequence[str | Path], folder: Path, *, kill: int = 0) -> Deat
     ptrace.seize(pid)
     os.kill(pid, signal.SIGCONT)
     ends: list[tuple[int, dict[str, int]]] = []
+    order: dict[int, int] = {}  # thread identifiers begin anew at the highest one
     entered = False
     while True:
         tid, status = os.waitpid(-1, 0x40000000)  # __WALL
+        order.setdefault(tid, len(order))
         if tid == pid and (os.WIFEXITED(status) or os.WIFSIGNALED(status)):
-            return status, [registers for _, registers in sorted(ends, key=lambda end: end[0])]
+            return status, [registers for _, registers in sorted(ends, key=lambda end: order[end[0]])]
         if not os.WIFSTOPPED(status):
             continue
         event, stop = status >> 16, os.WSTOPSIG(status)
