@@ -111,7 +111,8 @@ static void look_up(struct hooks *hooks) {
     hooks->usable_size = first_definition("malloc_usable_size", &library);
     uintptr_t version;
     hooks->glibc = malloc && loader_symbols(&allocator, "gnu_get_libc_version", &version, 1);
-    if (!hooks->calloc || !hooks->free || !hooks->memalign || !hooks->usable_size)
+    /* Asked from C, an allocator of this very file could come to a gate. */
+    if (!hooks->calloc || !hooks->free || !hooks->memalign || !hooks->usable_size || allocator.bias == load_bias())
         hooks->malloc = 0;
 }
 

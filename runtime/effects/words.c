@@ -204,8 +204,8 @@ void words_done(struct context *context, const struct change *change) {
 /* A store to a word is a release, or the end of an initialisation.  One beside a counter, in the same 8 bytes, may be
  * the turn that a ticket lock hands on. */
 enum store_meaning words_store(struct context *context, uintptr_t address, size_t size, struct change *change) {
-    const uintptr_t around = address & ~(uintptr_t)7, candidates[] = {address, address & ~(uintptr_t)3, around, around + 4,
-                                                                      around + 2, around + 6};
+    const uintptr_t around = address & ~(uintptr_t)7;
+    const uintptr_t candidates[] = {address, address & ~(uintptr_t)3, around, around + 4, around + 2, around + 6};
     if (!(context->words & word_bit(address)))
         return STORE_DATA;
     for (unsigned i = 0; i < sizeof candidates / sizeof *candidates; i++) {
@@ -275,7 +275,8 @@ static void force_free(uintptr_t address, const struct word *word) {
 }
 
 static bool is_lock(const struct word *word) {
-    return word->first != WORD_COUNTED && word->flags & (WORD_COMPARED | WORD_EXCHANGED) && is_zero(word->old) && !is_zero(word->now);
+    return word->first != WORD_COUNTED && word->flags & (WORD_COMPARED | WORD_EXCHANGED) && is_zero(word->old) &&
+           !is_zero(word->now);
 }
 
 /* Others have come and gone meanwhile, and what they have changed is not known from the values. */
@@ -320,7 +321,8 @@ static const uint64_t *held_value(const struct word *word) {
 static bool take_permit(uintptr_t address, const struct word *word) {
     uint64_t now[2] = {read(address, word->size), 0};
     const uint64_t next[2] = {(now[0] + word->total) & value_mask(word->size), 0};
-    return (uint32_t)now[0] >= (-word->total & value_mask(word->size)) && safe_exchange(address, word->size, now, next) == 1;
+    return (uint32_t)now[0] >= (-word->total & value_mask(word->size)) &&
+           safe_exchange(address, word->size, now, next) == 1;
 }
 
 static bool take_again(uintptr_t address, struct word *word) {

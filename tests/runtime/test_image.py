@@ -16,7 +16,7 @@ _FIRST_TABLES = ("children", "classes", "rules", "argument_registers", "bytes_")
 def test_c_code_touches_no_vector_register() -> None:
     """Vector and x87 registers are the program's: translated code does not save them before it asks C.
 
-    A checkpoint reads the x87 control word; what the allocator is asked at a commit runs between fxsave64 and fxrstor64;
+    A checkpoint reads the x87 control word; what the allocator is asked at a commit is between fxsave64 and fxrstor64;
     cmpxchg16b has its operand only by name.
     """
     image = load_image()

@@ -23,7 +23,9 @@ GOOD_RECORDS = ("alpha", "", "beta", "gamma", "beta")
 BAD_RECORDS = ("alpha", BAD, "", "beta", BAD, BAD, "gamma", "beta")
 
 
-LOCKED = "docs/limits.md: a static program's allocator is not known: its first lock ends the checkpoint, with other threads"
+LOCKED = (
+    "docs/limits.md: a static program's allocator is not known: its first lock ends the checkpoint, with other threads"
+)
 LIMITS = {
     **{
         (name, "static", "threads"): LOCKED
