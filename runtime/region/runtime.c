@@ -113,7 +113,8 @@ static uint64_t xsave_bytes(void) {
 
 static enum reason prepare(const uint64_t *environment) {
     struct state *state = module_state();
-    os_protect((char *)state - OS_PAGE, OS_PAGE, OS_NONE); /* what overruns .bss must fault, not reach us */
+    /* A store that overruns .bss must fault, not reach us; collectors of garbage read all that the headers tell of. */
+    os_protect((char *)state - OS_PAGE, OS_PAGE, OS_READ);
     struct facts facts = {0};
     if (environment) {
         const uint64_t *end = environment;

@@ -244,10 +244,9 @@ static void log_store(struct context *context) {
 static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     uint8_t byte;
     uintptr_t page = (end - 1) & -OS_PAGE;
-    if (*size > LOG_PROBED)
-        while (end - page < *size && safe_copy(&byte, (const void *)page, 1))
-            page -= OS_PAGE;
-    if (*size > LOG_PROBED && end - page < *size)
+    while (end - page < *size && safe_copy(&byte, (const void *)page, 1))
+        page -= OS_PAGE;
+    if (end - page < *size)
         *size = page + OS_PAGE < end ? end - page - OS_PAGE : 0;
     return end - *size;
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from equivalence.cases import CASES, Case, _define, instance, name
+from equivalence.forms import Form
 from harness import Tool, execute
 
 from stemrw.runtime import load_image
@@ -158,7 +159,15 @@ def write_batch(cases: Iterable[Case], folder: Path) -> Path:
         "-Wl,-soname,libcases.so",
         "-Wl,--hash-style=gnu",
     ]
-    command = ["gcc", "-shared", "-nostdlib", *place, folder / "cases.S", "-o", folder / "libcases.so"]
+    command: list[str | Path] = [
+        "gcc",
+        "-shared",
+        "-nostdlib",
+        *place,
+        folder / "cases.S",
+        "-o",
+        folder / "libcases.so",
+    ]
     subprocess.run(command, check=True)
     return folder / "cases.table"
 
@@ -169,7 +178,7 @@ FIRST = 0x1000
 """Offset of the first case behind the headers of libcases.so."""
 
 
-def make_cases(codes: Iterable[int], each: int, seed: str) -> list[Case]:
+def make_cases(codes: Iterable[Form], each: int, seed: str) -> list[Case]:
     """`each` instances of every form, one behind the other in memory; some forms have none that can be built."""
     cases, at = [], CASES + FIRST
     for code in codes:
@@ -195,7 +204,7 @@ def run_batch(host: Host, cases: list[Case], folder: Path, *, seed: int, trials:
 
 
 def run(
-    host: Host, codes: Sequence[int], folder: Path, *, seed: int, each: int, trials: int, thread: bool = False
+    host: Host, codes: Sequence[Form], folder: Path, *, seed: int, each: int, trials: int, thread: bool = False
 ) -> Iterator[Result]:
     """Run `each` cases of every form, each in `trials` states: a result per batch."""
     size = max(1, BATCH_CASES // each)

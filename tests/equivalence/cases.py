@@ -4,6 +4,7 @@
 encoding, for what no assembler writes.  `describe` reads the result back and tells its memory operands.
 """
 
+# mypy: disable-error-code="unreachable"
 from __future__ import annotations
 
 import random
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from equivalence.forms import CODES, KINDS, MNEMONICS, left_out
+from equivalence.forms import CODES, KINDS, MNEMONICS, Form, left_out
 from iced_x86 import (
     Decoder,
     Encoder,
@@ -62,13 +63,13 @@ _JUMP = b"\xff\x24\x25"
 NEXT, TAKEN = (_JUMP + struct.pack("<I", EXITS + 8 * way) for way in (0, 1))
 
 
-def _bank(first: int, count: int) -> list[int]:
+def _bank(first: int, count: int) -> list[Form]:
     return list(range(first, first + count))
 
 
 _R8 = _bank(Register.AL, 8) + _bank(Register.SPL, 12)
 _R16, _R32, _R64 = (_bank(first, 16) for first in (Register.AX, Register.EAX, Register.RAX))
-_BANKS = {
+_BANKS: dict[str, list[Form]] = {
     "R8": _R8, "R16": _R16, "R32": _R32, "R64": _R64,
     "MM": _bank(Register.MM0, 8), "K": _bank(Register.K0, 8),
     "KP1": [Register.K0, Register.K2, Register.K4, Register.K6],
@@ -157,7 +158,7 @@ def _signed(value: int) -> int:
 # ---- instances ----
 
 
-def build(code: int, at: int, choice: random.Random) -> tuple[bytes, int] | None:
+def build(code: Form, at: int, choice: random.Random) -> tuple[bytes, int] | None:
     """An instance of a form at an address: its bytes, and how many there are between it and what a branch leads to.
 
     None where the random operands do not go together (AH with REX): try again.
@@ -221,7 +222,7 @@ def _set_operand(
     return False
 
 
-def _register(instruction: Instruction, i: int, register: int) -> None:
+def _register(instruction: Instruction, i: int, register: Form) -> None:
     instruction.set_op_kind(i, OpKind.REGISTER)
     instruction.set_op_register(i, register)
 
@@ -268,7 +269,7 @@ def _set_memory(instruction: Instruction, info: OpCodeInfo, i: int, kind: str, c
         instruction.memory_displacement, instruction.memory_displ_size = fixed, 8 if wide_offset else 4
         return
     if "VSIB" in kind:
-        vectors = {"X": Register.XMM0, "Y": Register.YMM0, "Z": Register.ZMM0}[kind[-1]]
+        vectors: Form = {"X": Register.XMM0, "Y": Register.YMM0, "Z": Register.ZMM0}[kind[-1]]
         registers = 32 if info.encoding == EncodingKind.EVEX else 16
         instruction.memory_index = vectors + choice.randrange(registers)
         instruction.memory_index_scale = choice.choice((1, 2, 4, 8))
@@ -309,7 +310,7 @@ def _may_use_fs(instruction: Instruction) -> bool:
 def _decorate(instruction: Instruction, info: OpCodeInfo, memory: bool, choice: random.Random) -> None:
     """EVEX: masks, zeroing, broadcast, rounding."""
     if info.require_op_mask_register or (info.can_use_op_mask_register and choice.random() < 0.6):
-        instruction.op_mask = Register.K1 + choice.randrange(7)
+        instruction.op_mask = choice.choice(_bank(Register.K1, 7))
         if info.can_use_zeroing_masking and instruction.op0_kind == OpKind.REGISTER and choice.random() < 0.4:
             instruction.zeroing_masking = True
     if memory and info.can_broadcast and choice.random() < 0.4:
@@ -344,6 +345,7 @@ def mutate(code: bytes, choice: random.Random) -> bytes:
 # ---- what they touch ----
 
 _ALIGNED = {"CMPXCHG16B": 16, "MOVDIR64B": 64, "FXSAVE": 16, "FXSAVE64": 16, "FXRSTOR": 16, "FXRSTOR64": 16}
+_DEMANDING = re.compile("V?MOV(AP|DQA|NT)")
 _IMAGES = {"XRSTOR": "SETUP_XSAVE_IMAGE", "XRSTOR64": "SETUP_XSAVE_IMAGE", "FXRSTOR": "SETUP_FXSAVE_IMAGE",
            "FXRSTOR64": "SETUP_FXSAVE_IMAGE", "LDMXCSR": "SETUP_MXCSR", "VLDMXCSR": "SETUP_MXCSR"}  # fmt: skip
 _UNSTEADY = {"RDTSC": 0b101, "RDTSCP": 0b101, "RDPMC": 0b101}
@@ -412,7 +414,9 @@ def _touches_segment(instruction: Instruction) -> bool:
 def _memory_operand(instruction: Instruction, kind: int, mnemonic: str) -> Operand | None:
     narrow = kind in (OpKind.MEMORY_ESEDI, OpKind.MEMORY_SEG_ESI, OpKind.MEMORY_SEG_EDI)
     size = MemorySizeInfo(instruction.memory_size).size
-    operand = Operand(_KIND["OPERAND_REGISTERS"], size=size, align=_ALIGNED.get(mnemonic, min(size, 64)))
+    legacy_vector = size == 16 and OpCodeInfo(instruction.code).encoding == EncodingKind.LEGACY
+    demanded = min(size, 64) if legacy_vector or _DEMANDING.match(mnemonic) else 0
+    operand = Operand(_KIND["OPERAND_REGISTERS"], size=size, align=_ALIGNED.get(mnemonic, demanded))
     if kind in (OpKind.MEMORY_ESRDI, OpKind.MEMORY_ESEDI, OpKind.MEMORY_SEG_RDI, OpKind.MEMORY_SEG_EDI):
         operand.base = RDI
     elif kind in (OpKind.MEMORY_SEG_RSI, OpKind.MEMORY_SEG_ESI):
@@ -488,7 +492,7 @@ def _set_up(case: Case, instruction: Instruction, mnemonic: str) -> None:
 
 
 def instance(
-    code: int, at: int, choice: random.Random, accept: Callable[[Case], bool] = lambda case: True
+    code: Form, at: int, choice: random.Random, accept: Callable[[Case], bool] = lambda case: True
 ) -> Case | None:
     """A case of a form at an address, mutated now and then; None after 20 tries (nothing goes together)."""
     for _ in range(20):

@@ -4,7 +4,10 @@ A form is one of iced-x86's codes: an encoding with its kinds of operands, such 
 ymm3/m256/m32bcst`.  Whether the processor has it is found out by running it.
 """
 
+# mypy: disable-error-code="unreachable"
 from __future__ import annotations
+
+from typing import Any
 
 from iced_x86 import (
     Code,
@@ -17,13 +20,16 @@ from iced_x86 import (
     OpCodeOperandKind,
 )
 
+Form = Any
+"""A value of one of iced-x86's enumerations, which are modules to type checkers."""
 
-def _names(enumeration: type) -> dict[int, str]:
+
+def _names(enumeration: object) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if name.isupper()}
 
 
 MNEMONICS, KINDS, FEATURES = _names(Mnemonic), _names(OpCodeOperandKind), _names(CpuidFeature)
-CODES = _names(Code)
+CODES: dict[Form, str] = _names(Code)
 
 _SYSTEM_CALLS = {"SYSCALL", "SYSENTER"}
 _FAR = {"IRET", "IRETD", "IRETQ", "RETF", "UIRET", "SYSEXIT", "SYSEXITQ", "SYSRET", "SYSRETQ", "ERETS", "ERETU"}
@@ -32,7 +38,7 @@ _VIRTUALISATION = {"VMX", "SVM", "SMX", "SGX1", "TDX", "SEAM", "SKINIT", "SKINIT
 _UNBUILT = {"TMM_REG", "TMM_RM", "TMM_VVVV", "SIBMEM", "CR_REG", "DR_REG", "TR_REG"}
 
 
-def left_out(code: int) -> str | None:
+def left_out(code: Form) -> str | None:
     """Why a form is not compared; None if it is."""
     info = OpCodeInfo(code)
     mnemonic = MNEMONICS[info.mnemonic]
@@ -68,7 +74,7 @@ def left_out(code: int) -> str | None:
 _SPECIAL = {"SLDT", "STR", "SMSW", "SGDT", "SIDT", "RDPMC", "ENQCMD", "WRPKRU", "PCONFIG"}
 
 
-def is_native(code: int) -> bool:
+def is_native(code: Form) -> bool:
     """Whether the emulator leaves a form to native execution, which commits the region and is counted: what asks for
     selectors and descriptor tables, bounds registers (MPX), performance counters, protection keys, work queues."""
     mnemonic, kinds = MNEMONICS[OpCodeInfo(code).mnemonic], {KINDS[kind] for kind in OpCodeInfo(code).op_kinds()}
@@ -76,13 +82,13 @@ def is_native(code: int) -> bool:
     return mnemonic in _SPECIAL or bounds or bool(kinds & {"SEG_REG", "FS", "GS", "BND_REG", "BND_OR_MEM_MPX"})
 
 
-def _features(code: int) -> set[str]:
+def _features(code: Form) -> set[str]:
     instruction = Instruction()
     instruction.code = code
     return {FEATURES[feature] for feature in instruction.cpuid_features()}
 
 
-def forms() -> list[int]:
+def forms() -> list[Form]:
     """The codes that are compared, ascending."""
     return [code for code in _in_64_bit_mode() if left_out(code) is None]
 
@@ -97,7 +103,7 @@ def reasons_left_out() -> dict[str, list[str]]:
     return found
 
 
-def _in_64_bit_mode() -> list[int]:
+def _in_64_bit_mode() -> list[Form]:
     infos = ((code, OpCodeInfo(code)) for code in sorted(CODES))
     return [
         code

@@ -86,7 +86,7 @@ def test_what_was_found_before_stays_mended(encoding: str, host: Host, tmp_path:
     case = describe(bytes.fromhex(encoding), CASES + FIRST, 16)
     assert case is not None
     for thread in (False, True):
-        found = run_batch(host, [case], tmp_path / "batch", seed=1, trials=400, thread=thread)
+        found = run_batch(host, [case], tmp_path / "batch", seed=1, trials=2000, thread=thread)
         assert [str(difference) for difference in found.differences] + found.failures == []
 
 

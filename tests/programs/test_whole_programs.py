@@ -26,7 +26,6 @@ PROGRAMS = [
     "exceptions",  # unwinding through, into and out of frames of the region, in threads too
     "exceptions-static",  # the same with an unwinder of its own
     "rg",  # Rust: threads, memory maps, AVX2 chosen at run time
-    "gosu",  # Go: stacks that move; refused or native, never wrong
 ]
 
 
