@@ -208,7 +208,7 @@ class Tracee:
 
     def resume_jump(self) -> int:
         """The instruction of the runtime that leads back to the cache once C is done."""
-        address = self.symbol("rescue_entry") - len(_JUMP_RESUME) - 4
+        address = self.symbol("resume_end") - len(_JUMP_RESUME) - 4
         assert self.read(address, len(_JUMP_RESUME)) == _JUMP_RESUME, "entry.S ends run_service in another way now"
         return address
 
