@@ -167,13 +167,15 @@ static void save_mask(struct context *context) {
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
+    bool code;
     switch (number) {
     case NR_munmap: /* code too: until the commit it stays where it is, and what we know of it true */
+        code = ranges_doubt(start, size);
         if (!context->exact && context->deferred_bytes + size <= DEFERRED_BYTES && !(start & (OS_PAGE - 1)) && size &&
             log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->deferred_bytes += size;
             skip(context, 0);
-        } else if (range_overlaps(start, size)) {
+        } else if (code) {
             give_way(context, REASON_UNKNOWN_CODE);
         } else {
             context->irreversible++;
@@ -181,7 +183,7 @@ static bool before_memory(struct context *context, uint64_t number) {
         return false;
     case NR_mmap:
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-            if (range_overlaps(start, size) || log_defers(context, start, size)) {
+            if (ranges_doubt(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
                 return false;
             }
@@ -191,12 +193,17 @@ static bool before_memory(struct context *context, uint64_t number) {
         watch(context);
         return false;
     case NR_mprotect:
-        if (range_overlaps(start, size))
+    case NR_pkey_mprotect:
+        if (ranges_doubt(start, size))
             give_way(context, REASON_UNKNOWN_CODE);
         else
             context->irreversible++;
         return false;
     case NR_mremap:
+        if (ranges_doubt(start, size)) {
+            give_way(context, REASON_UNKNOWN_CODE);
+            return false;
+        }
         if (size > how) /* shrinks: the tail's contents */
             log_range(context, start + how, size - how < REFILL_BYTES ? size - how : 0);
         watch(context);

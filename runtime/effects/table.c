@@ -116,6 +116,7 @@ static const struct syscall_rule rules[] = {
     NONE(ioprio_get, PURE), NONE(ioprio_set, GONE), NONE(sethostname, GONE), NONE(kcmp, PURE),
     /* memory */
     NONE(madvise, OWN), NONE(mmap, OWN), NONE(munmap, OWN), NONE(mremap, OWN), NONE(brk, OWN), NONE(mprotect, OWN),
+    NONE(pkey_mprotect, OWN),
     NONE(mlock, GONE), NONE(mlock2, GONE), NONE(munlock, GONE), NONE(mlockall, GONE), NONE(munlockall, GONE),
     ONE(mincore, PURE, COUNT(2, 1)), NONE(mbind, GONE), NONE(set_mempolicy, GONE), NONE(shmget, GONE), NONE(shmctl, GONE),
     NONE(shmdt, OWN), NONE(shmat, OWN), NONE(semget, GONE), NONE(semop, GONE), NONE(semtimedop, GONE),

@@ -101,7 +101,13 @@ void range_add(struct range_list *list, struct range range) {
 static void add_line(struct range_list *list, const struct map_line *line, uintptr_t base) {
     uint32_t flags = (line->named ? RANGE_FILE : 0) | (line->permissions[1] == 'w' ? RANGE_WRITABLE : 0) |
                      (line->permissions[3] == 's' ? RANGE_SHARED : 0);
-    range_add(list, (struct range){line->start, line->end, base, flags, perf_map_name(line->name), 0});
+    range_add(list, (struct range){.start = line->start,
+                                   .end = line->end,
+                                   .base = base,
+                                   .flags = flags,
+                                   .name = perf_map_name(line->name),
+                                   .device = line->device,
+                                   .inode = line->inode});
 }
 
 /* This module's own code, as the rewriter recorded it: known in any case. */
@@ -130,17 +136,54 @@ static void parse(struct reader *reader, struct range_list *list, struct range_l
     os_close(reader->fd);
 }
 
-enum { SAMPLES = 16 };
-
-static uint64_t sample(const struct range *range) {
-    uint64_t hash = range->end - range->start;
-    for (unsigned i = 0; i < SAMPLES; i++) {
-        uint64_t word = 0;
-        uintptr_t at = range->start + (range->end - range->start - sizeof word) / SAMPLES * i;
-        safe_copy(&word, (const void *)at, sizeof word);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+/* What is written through another mapping changes under us, and memory files are made for that. */
+static void mark_aliased(struct range_list *list, const struct range_list *writable) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct range *range = &list->ranges[i];
+        bool aliased = range->flags & RANGE_SHARED;
+        for (uint32_t w = 0; range->inode && w < writable->count && !aliased; w++)
+            aliased = writable->ranges[w].flags & RANGE_SHARED && writable->ranges[w].inode == range->inode &&
+                      writable->ranges[w].device == range->device;
+        range->flags |= aliased ? RANGE_WRITABLE : 0;
     }
+}
+
+enum { SAMPLES = 16, FIRST_BYTES = 1024, HEADER_BYTES = 64, BUILD_ID_BYTES = 32 };
+
+/* Where the file's build-id begins, counted from range.base; 0: it has none, or not where linkers put it. */
+static uint32_t find_build_id(uintptr_t base) {
+    static const uint32_t note[] = {4, 20, 3, 0x554e47}; /* sizes of name and contents, NT_GNU_BUILD_ID, "GNU" */
+    uint32_t first[FIRST_BYTES / 4];
+    const size_t count = safe_copy(first, (const void *)base, sizeof first) / 4;
+    for (uint32_t i = 0; i + 9 <= count; i++)
+        if (first[i] == note[0] && first[i + 1] == note[1] && first[i + 2] == note[2] && first[i + 3] == note[3])
+            return i * 4 + sizeof note;
+    return 0;
+}
+
+static uint64_t hash_bytes(uint64_t hash, uintptr_t address, size_t size) {
+    uint64_t words[HEADER_BYTES / 8] = {0};
+    safe_copy(words, (const void *)address, size);
+    for (unsigned i = 0; i < size / 8; i++)
+        hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
     return hash;
+}
+
+/* What tells a late mapping from another one in its place: its file's header and build-id, or else some of the code. */
+static uint64_t identity_of(const struct range *range) {
+    uint64_t hash = range->end - range->start;
+    if (range->build_id)
+        return hash_bytes(hash_bytes(hash, range->base, HEADER_BYTES), range->base + range->build_id, BUILD_ID_BYTES);
+    for (unsigned i = 0; i < SAMPLES; i++)
+        hash = hash_bytes(hash, range->start + (range->end - range->start - 8) / SAMPLES * i, 8);
+    return hash;
+}
+
+static void make_late(struct range *range, bool written) {
+    range->build_id = find_build_id(range->base);
+    range->identity = identity_of(range);
+    range->flags |= RANGE_LATE | (written || !range->build_id ? RANGE_WATCHED : 0);
+    module_state()->slow_entries |= SLOW_LATE_RANGES;
 }
 
 /* What was not there at the start may go again: from now on entries verify it. */
@@ -152,14 +195,12 @@ static void mark_late(struct range_list *list, const struct range_list *before) 
         while (old < before->count && before->ranges[old].start < range->start)
             old++;
         if (old < before->count && before->ranges[old].start == range->start && before->ranges[old].end == range->end) {
-            range->flags |= before->ranges[old].flags & RANGE_LATE;
-            range->sample = before->ranges[old].sample;
+            range->flags |= before->ranges[old].flags & (RANGE_LATE | RANGE_WATCHED);
+            range->build_id = before->ranges[old].build_id;
+            range->identity = before->ranges[old].identity;
         } else {
-            range->flags |= RANGE_LATE;
-            range->sample = sample(range);
+            make_late(range, false);
         }
-        if (range->flags & RANGE_LATE)
-            module_state()->slow_entries |= SLOW_LATE_RANGES;
     }
 }
 
@@ -177,6 +218,7 @@ static void read_ranges(struct runtime *runtime) {
     else
         parse(&reader, list, writable);
     add_own(list);
+    mark_aliased(list, writable);
     mark_late(list, &runtime->lists[runtime->current_list]);
     __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
     runtime->hooks.known = 0;
@@ -232,7 +274,7 @@ void ranges_refresh(void) {
     runtime_unlock();
 }
 
-bool range_overlaps(uintptr_t start, size_t size) {
+static bool overlaps(uintptr_t start, size_t size) {
     const struct runtime *runtime = module_runtime();
     const struct range_list *list = &runtime->lists[runtime->current_list];
     for (uint32_t i = 0; i < list->count; i++)
@@ -241,26 +283,71 @@ bool range_overlaps(uintptr_t start, size_t size) {
     return false;
 }
 
+/* Code of one file is linked directly: all of it is doubted. */
+bool ranges_doubt(uintptr_t start, size_t size) {
+    struct state *state = module_state();
+    if (state->status != STATUS_READY || !overlaps(start, size))
+        return false;
+    struct runtime *runtime = module_runtime();
+    const bool locked = runtime_lock();
+    const struct range_list *list = &runtime->lists[current()];
+    uintptr_t from = runtime->doubt_end ? runtime->doubt_start : ~0ul, to = runtime->doubt_end;
+    for (uint32_t i = 0; i < list->count && locked; i++)
+        for (uint32_t other = 0; other < list->count; other++) {
+            const struct range *range = &list->ranges[i], *same = &list->ranges[other];
+            if (range->start >= start + size || start >= range->end || same->base != range->base)
+                continue;
+            from = same->start < from ? same->start : from;
+            to = same->end > to ? same->end : to;
+        }
+    runtime->doubt_start = locked ? from : 0; /* the runtime itself was interrupted: all of it */
+    __atomic_store_n(&runtime->doubt_end, locked ? to : ~0ul, __ATOMIC_RELEASE);
+    __atomic_or_fetch(&state->slow_entries, SLOW_LATE_RANGES, __ATOMIC_RELEASE);
+    if (locked)
+        runtime_unlock();
+    return true;
+}
+
+/* Regions in there are entered by their gates as at first. */
+static void forget(uintptr_t start, uintptr_t end) {
+    cache_drop(start, end);
+    for (uint32_t p = 0; p < payload_header.patch_count; p++) {
+        const struct patch *patch = &patch_table()[p];
+        const uintptr_t at = load_bias() + patch->address;
+        if (at >= start && at < end)
+            __atomic_store_n(&patch_state_of(patch)->translation, 0, __ATOMIC_RELEASE);
+    }
+}
+
+static bool late_ranges_are_current(const struct range_list *list) {
+    bool same = cache_is_current();
+    for (uint32_t i = 0; i < list->count && same; i++)
+        if (list->ranges[i].flags & RANGE_LATE)
+            same = identity_of(&list->ranges[i]) == list->ranges[i].identity;
+    return same;
+}
+
 bool ranges_verify(struct context *context) {
     struct runtime *runtime = module_runtime();
     if (!runtime_lock())
         return false;
-    struct range_list *list = &runtime->lists[runtime->current_list];
-    bool changed = false;
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct range *range = &list->ranges[i];
-        if (!(range->flags & RANGE_LATE) || sample(range) == range->sample)
-            continue;
-        cache_drop(range->start, range->end);
-        changed = true;
-    }
-    if (changed) {
+    struct range_list *list = &runtime->lists[current()];
+    const uintptr_t end = __atomic_exchange_n(&runtime->doubt_end, 0, __ATOMIC_ACQUIRE), start = runtime->doubt_start;
+    const bool current_late = late_ranges_are_current(list);
+    for (uint32_t i = 0; i < list->count && !current_late; i++)
+        if (list->ranges[i].flags & RANGE_LATE)
+            forget(list->ranges[i].start, list->ranges[i].end);
+    if (end)
+        forget(start, end);
+    if (end || !current_late) {
         module_state()->generation++;
         read_ranges(runtime);
-        for (uint32_t i = 0; i < runtime->lists[runtime->current_list].count; i++) {
-            struct range *range = &runtime->lists[runtime->current_list].ranges[i];
-            if (range->flags & RANGE_LATE)
-                range->sample = sample(range);
+        list = &runtime->lists[current()];
+        for (uint32_t i = 0; i < list->count; i++) {
+            struct range *range = &list->ranges[i];
+            const bool written = range->start < end && start < range->end;
+            if (written || range->flags & RANGE_LATE)
+                make_late(range, written || range->flags & RANGE_WATCHED);
         }
     }
     context_follow(context);

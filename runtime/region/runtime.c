@@ -171,13 +171,14 @@ void runtime_start(const uint64_t *environment) {
 /* ---- entry points of the gates ---- */
 
 /* PATCH_START.  A program: `stack` is the kernel's (argc, argv, NULL, envp …); a library's initialiser: glibc passes
- * (argc, argv, envp). */
+ * (argc, argv, envp).  PATCH_PROTECT: (start, size, …). */
 void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t *argv, const uint64_t *envp,
                         const uint64_t *stack);
 void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t *argv, const uint64_t *envp,
                         const uint64_t *stack) {
-    (void)patch;
-    if (payload_header.flags & HEADER_EXECUTABLE)
+    if (patch->kind == PATCH_PROTECT)
+        ranges_doubt((uintptr_t)argc, (size_t)argv);
+    else if (payload_header.flags & HEADER_EXECUTABLE)
         runtime_start(stack + 1 + stack[0] + 1);
     else if (payload_header.flags & HEADER_GLIBC && argv && envp == argv + argc + 1)
         runtime_start(envp);

@@ -35,16 +35,19 @@ static inline struct patch_state *patch_state_of(const struct patch *patch) {
 /* A mapping, as /proc/self/maps had it. */
 struct range {
     uintptr_t start, end;
-    uintptr_t base;  /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
-    uint32_t flags;  /* enum range_flags */
-    uint32_t name;   /* perf_map_name of its file */
-    uint64_t sample; /* RANGE_LATE: hash of bytes spread over it, when it was found */
+    uintptr_t base;         /* lowest mapping of the same file: PC - base is the link-time address in a shared object */
+    uint32_t flags;         /* enum range_flags */
+    uint32_t name;          /* perf_map_name of its file */
+    uint64_t device, inode; /* of its file */
+    uint64_t identity;      /* RANGE_LATE: hash of what it is told by, when it was found … */
+    uint64_t build_id;      /* … and where its build-id lies, counted from .base; 0: none */
 };
 enum range_flags {
     RANGE_FILE = 1,     /* backed by a file, or the vDSO */
-    RANGE_WRITABLE = 2, /* code that can change under us */
+    RANGE_WRITABLE = 2, /* can change under us: where it is, or by another mapping of the same file */
     RANGE_SHARED = 8,   /* with other processes (MAP_SHARED) */
-    RANGE_LATE = 4,     /* mapped after our start: may be unmapped and replaced while no region runs */
+    RANGE_LATE = 4,     /* mapped after our start, or written since: may change again while no region runs */
+    RANGE_WATCHED = 16, /* RANGE_LATE without a build-id, or written: what was translated is compared byte by byte */
 };
 enum { MAX_RANGES = 1024 };
 struct range_list {
@@ -76,6 +79,7 @@ struct runtime {
     uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
     struct hooks hooks;              /* effects/hooks.h */
+    uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */
     uint8_t scratch[65536];
@@ -109,13 +113,15 @@ const struct range *range_known(uintptr_t address);
 uintptr_t private_until(uintptr_t address);
 
 void ranges_refresh(void);                         /* before the program locks itself in */
-bool range_overlaps(uintptr_t start, size_t size); /* whether code known to us lies in there */
+/* The program changes mappings, or what may be done with them, in there.  Whether code known to us is among them: the
+ * next outermost entry looks again, and translates it anew. */
+bool ranges_doubt(uintptr_t start, size_t size);
 
 /* ranges.c, loader.c: fill a list. */
 void range_add(struct range_list *list, struct range range); /* keeps the order; drops what overlaps */
 void ranges_from_loader(struct range_list *list, const struct program_facts *facts);
 
-/* Outermost region entry, where late ranges exist: is each still the code that was translated?  If not, its
+/* Outermost region entry, where late or doubted ranges exist: is each still the code that was translated?  If not, the
  * translations are dropped.  False: the runtime is busy, run natively. */
 bool ranges_verify(struct context *context);
 

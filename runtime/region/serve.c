@@ -190,8 +190,10 @@ static void enter(struct context *context) {
     uintptr_t target = context->target;
     enum reason reason;
     bool executable;
-    if (!context->epoch)
+    if (!context->epoch) { /* used up */
+        context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);
+    }
     if (translation_of(target, false, &reason, &executable)) {
         context->resume = top(context)->patch_state->translation;
         if (!context->resume) /* an observed function: no checkpoint in its code */

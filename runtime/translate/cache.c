@@ -1,6 +1,7 @@
 /* Arenas, slots, the table of translations and of units. */
 #include "translate/cache.h"
 
+#include "region/log.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
 
@@ -105,6 +106,45 @@ void cache_drop(uintptr_t start, uintptr_t end) {
     for (uint64_t i = 0; i < table->capacity; i++)
         if (table->at[i].source >= start && table->at[i].source < end)
             table->at[i].body = table->at[i].entry = 0;
+    for (struct watched **at = &cache()->watched; *at;)
+        if ((*at)->start >= start && (*at)->start < end) {
+            cache()->watched_bytes -= (*at)->size;
+            *at = (*at)->next;
+        } else {
+            at = &(*at)->next;
+        }
+}
+
+bool cache_watch(uintptr_t start, size_t size) {
+    struct watched *made = metadata_allocate(sizeof *made + size);
+    if (!made)
+        return false;
+    made->start = start;
+    made->size = safe_copy(made->bytes, (const void *)start, size);
+    cache()->watched_bytes += made->size;
+    made->next = cache()->watched;
+    cache()->watched = made;
+    return true;
+}
+
+static bool is_current(const struct watched *watched) {
+    uint8_t now[64];
+    for (size_t done = 0, part; done < watched->size; done += part) {
+        part = watched->size - done < sizeof now ? watched->size - done : sizeof now;
+        if (safe_copy(now, (const void *)(watched->start + done), part) < part)
+            return false;
+        for (size_t i = 0; i < part; i++)
+            if (now[i] != watched->bytes[done + i])
+                return false;
+    }
+    return true;
+}
+
+bool cache_is_current(void) {
+    for (const struct watched *watched = cache()->watched; watched; watched = watched->next)
+        if (!is_current(watched))
+            return false;
+    return true;
 }
 
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry) {

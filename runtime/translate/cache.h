@@ -54,6 +54,14 @@ struct unit {
     uint32_t padding;
 };
 
+/* A block of watched code, as it was when it was translated. */
+struct watched {
+    struct watched *next;
+    uintptr_t start;
+    size_t size;
+    uint8_t bytes[];
+};
+
 struct translation {
     uintptr_t source; /* 0: free */
     uintptr_t body;   /* 0: forgotten, perhaps to be translated anew */
@@ -79,6 +87,8 @@ struct cache {
     uint64_t translation_count;
     uintptr_t metadata, metadata_end; /* of the newest chunk */
     struct chunk *chunks;
+    struct watched *watched;
+    size_t watched_bytes;
     struct builder *builder;
 };
 
@@ -92,6 +102,8 @@ struct translation *cache_find(uintptr_t source);
 
 void cache_drop(uintptr_t start,
                 uintptr_t end); /* forget translations of that code; the old units are never found again */
+bool cache_watch(uintptr_t start, size_t size); /* false: no memory */
+bool cache_is_current(void);                    /* all that is watched is as it was */
 bool cache_add(uintptr_t source, uintptr_t body, uintptr_t entry);
 struct arena *arena_for(uintptr_t source, size_t bytes);
 bool arena_stage(struct arena *arena, size_t bytes); /* make that much from .next on writable */

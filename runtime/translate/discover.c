@@ -18,6 +18,9 @@ static const struct patch *region_at(uintptr_t address) {
 /* Which arithmetic flags may be read at `address` before they are written; all where that cannot be seen soon. */
 static uint8_t peek_flags(uintptr_t address) {
     uint8_t undecided = FLAGS_ARITHMETIC, live = 0;
+    const struct range *range = range_known(address);
+    if (range && range->flags & RANGE_WATCHED) /* it may become other code without this unit being told */
+        return FLAGS_ARITHMETIC;
     for (int i = 0; i < PEEK_INSTRUCTIONS && undecided; i++) {
         uint8_t bytes[15];
         struct instruction decoded;

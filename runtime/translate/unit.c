@@ -98,6 +98,21 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
         (struct emitter){(uint8_t *)arena->next, (uint8_t *)arena->next, (uint8_t *)arena->next + MAX_UNIT_BYTES};
 }
 
+/* Every entry compares all of it: beyond that much it is left to run natively. */
+enum { WATCHED_MOST = 64 << 10 };
+
+static bool is_watched(uintptr_t source) {
+    const struct range *range = range_known(source);
+    return range && range->flags & RANGE_WATCHED;
+}
+
+static bool watch(const struct builder *builder, const struct block *block) {
+    if (!block->count || !is_watched(block->start))
+        return true;
+    const struct source_instruction *last = &builder->instructions[block->first + block->count - 1];
+    return cache_watch(block->start, last->address + last->decoded.length - block->start);
+}
+
 /* Make the unit executable and known.  Nothing of it was reachable before. */
 static enum reason publish(struct builder *builder) {
     struct arena *arena = builder->arena;
@@ -119,7 +134,7 @@ static enum reason publish(struct builder *builder) {
             arena->slots[builder->colds[c].slot & ((1u << SLOT_BITS) - 1)] = start + builder->colds[c].at;
     for (uint32_t b = 0; b < builder->block_count; b++) {
         const struct block *block = &builder->blocks[b];
-        if (!cache_add(block->start, start + block->body, block->entry ? start + block->entry - 1 : 0))
+        if (!watch(builder, block) || !cache_add(block->start, start + block->body, block->entry ? start + block->entry - 1 : 0))
             return REASON_NO_MEMORY;
         if (block->mark)
             __atomic_store_n(&patch_state_of(block->mark)->translation, start + builder->gate[b], __ATOMIC_RELEASE);
@@ -175,6 +190,10 @@ struct translation *cache_translate(uintptr_t source, bool entry_needed, enum re
     struct builder *builder = module_runtime()->cache->builder;
     struct translation *known = cache_find(source);
     if (!known) {
+        if (is_watched(source) && module_runtime()->cache->watched_bytes > WATCHED_MOST) {
+            *reason = REASON_UNKNOWN_CODE;
+            return NULL;
+        }
         if ((*reason = translate(builder, source)))
             return NULL;
         known = cache_find(source);

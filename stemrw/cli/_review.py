@@ -40,6 +40,7 @@ _KINDS = {
     "region": "runs emulated, with a checkpoint",
     "start": "prepares the runtime",
     "observe": "tells the runtime of signal handling",
+    "protect": "tells the runtime that code may change",
     "stop": "gives back what the runtime holds",
 }
 _SHOWN = 16

@@ -23,7 +23,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
-PatchKind = Literal["region", "start", "stop", "observe"]
+PatchKind = Literal["region", "start", "stop", "observe", "protect"]
 
 
 class FileIdentity(Document):
@@ -56,9 +56,10 @@ class Patch(Document):
     """One function entry that leads to a gate now.
 
     `kind` is "region" (emulated with a checkpoint), "start" (prepares the runtime), "stop" (gives everything back: the
-    library may be unloaded) or "observe" (a call that changes signal handling).  `address` is the first replaced byte,
-    `function` the entry: they differ by an endbr64.  With a `stone`, the entry is a short jump to there, and the jump
-    to the gate stands in this padding.
+    library may be unloaded), "observe" (a call that changes signal handling) or "protect" (one that changes what may be
+    done with memory: code may be about to change).  `address` is the first replaced byte, `function` the entry: they
+    differ by an endbr64.  With a `stone`, the entry is a short jump to there, and the jump to the gate stands in this
+    padding.
     """
 
     kind: PatchKind

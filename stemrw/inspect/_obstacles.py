@@ -33,7 +33,7 @@ _TABLE: dict[str, tuple[Severity, str, str]] = {
     "calls-unobserved": (
         "degrades",
         "{}: called through a pointer, which the runtime does not see",
-        "a handler that is installed that way may replace the runtime's; faults are then not survived",
+        "a handler installed that way may replace the runtime's (no fault is survived); patched code is not noticed",
     ),
     "no-room-at-ends": (
         "degrades",

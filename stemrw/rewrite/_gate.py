@@ -3,7 +3,7 @@
     function's entry ── jmp ──▶ gate:  lea  rsp, [rsp-128]     below the red zone of code that is not a function
                                        push r11
                                        lea  r11, [its struct patch]
-                                       jmp  gate_region | gate_start | gate_observe   (runtime image, by kind)
+                                       jmp  gate_region | gate_start | gate_observe …  (runtime image, by kind)
                              native:   pop  r11               where the runtime jumps to run the original
                                        lea  rsp, [rsp+128]
                                        jmp  displaced instructions

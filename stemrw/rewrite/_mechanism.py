@@ -5,6 +5,7 @@
 * The *stop*: last finaliser of a shared object.  It may be unloaded then, and handlers and memory are given back.
 * *Observed* calls: what the file imports to change signal handling, so that the runtime knows what the program wants,
   and to install a filter of system calls, after which the runtime makes none.
+* Calls that *protect*: what the file imports to change the protection of memory.  Code may be about to change.
   The stub in the procedure linkage table is patched; its first instruction, `jmp [rip+slot]`, is 6 bytes long.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stemrw.documents.manifest import PatchKind
 from stemrw.elf import (
     R_X86_64_64,
     R_X86_64_GLOB_DAT,
@@ -47,6 +49,9 @@ OBSERVED_STATIC = frozenset({
 })  # fmt: skip
 """In a static program: the functions through which the others of `OBSERVED` go."""
 
+PROTECTING = frozenset({"mprotect", "pkey_mprotect"})
+PROTECTING_STATIC = frozenset({"mprotect", "__mprotect", "pkey_mprotect"})
+
 _LOADS_SECCOMP = b"\xbf\x3d\x01\x00\x00"  # mov edi, SYS_seccomp: the C library has no other way to make this call
 
 _GLIBC = frozenset({"libc.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0", "libm.so.6"})
@@ -77,11 +82,16 @@ def _with_syscall(elf: Elf, names: frozenset[str]) -> frozenset[str]:
     return names | {"syscall"} if elf.data.find(_LOADS_SECCOMP) >= 0 else names
 
 
+def kind_of(call: Target) -> PatchKind:
+    """What the patch of one of the `observed` calls is for."""
+    return "protect" if (call.name or "").removesuffix("@plt") in PROTECTING | PROTECTING_STATIC else "observe"
+
+
 def observed(elf: Elf) -> tuple[list[Target], list[str]]:
-    """Stubs of observed imports by address, and the names of imports that are called in a way that cannot be seen."""
+    """Stubs of such imports by address, and the names of imports that are called in a way that cannot be seen."""
     symbols = dynamic_symbols(elf)
     slots: dict[int, str] = {}
-    for name in _with_syscall(elf, OBSERVED):
+    for name in _with_syscall(elf, OBSERVED | PROTECTING):
         for index in symbols.indexes(name):
             if not symbols[index].value:
                 places = bound_to(elf, index, R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64)
@@ -112,7 +122,8 @@ def _stubs(elf: Elf) -> Iterator[tuple[int, int]]:
 def _static_functions(elf: Elf) -> list[Target]:
     found: dict[int, Target] = {}
     table = symbol_table(elf, SHT_SYMTAB)
-    wanted = {place: name for name in _with_syscall(elf, OBSERVED_STATIC) for place in table.places(name)}
+    names = _with_syscall(elf, OBSERVED_STATIC | PROTECTING_STATIC)
+    wanted = {place: name for name in names for place in table.places(name)}
     for address, size, place in table.functions():
         if size and place in wanted:
             found.setdefault(address, Target(address, size, wanted[place]))

@@ -129,7 +129,7 @@ def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
         if place is not None:
             wanted.setdefault(place.address, (kind, place, None))
     for target in observed:
-        wanted.setdefault(target.address, ("observe", target, None))
+        wanted.setdefault(target.address, (_mechanism.kind_of(target), target, None))
     while True:
         try:
             entries = find_entries(elf, [target for _, target, _ in wanted.values()])

@@ -234,8 +234,10 @@ gate_stop:
     pop_from_c
     jmp native
 
-/* gate_start: the program's entry point or the library's first initialiser.  Same way in; always goes on natively. */
-    .globl gate_start
+/* gate_start: the program's entry point or the library's first initialiser; gate_protect: mprotect and its kin.  Same
+ * way in; always goes on natively. */
+    .globl gate_start, gate_protect
+gate_protect:
 gate_start:
     push rax
     push rcx

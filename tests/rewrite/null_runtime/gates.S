@@ -9,10 +9,11 @@
 
     .intel_syntax noprefix
     .section .text.gates, "ax", @progbits
-    .globl gate_region, gate_start, gate_observe, gate_stop
+    .globl gate_region, gate_start, gate_observe, gate_protect, gate_stop
     .type gate_region, @function
     .type gate_start, @function
     .type gate_observe, @function
+    .type gate_protect, @function
     .type gate_stop, @function
 
 /* In: r11 = struct patch, [rsp] = r11's value.  Out: at the gate's native part, rsp and all other registers as found.
@@ -20,6 +21,7 @@
 gate_region:
 gate_start:
 gate_observe:
+gate_protect:
 gate_stop:
     push rax
     push rcx
