@@ -391,6 +391,16 @@ static void after_fork(struct context *context, uint64_t number) {
     perf_map_after_fork();
 }
 
+/* To wait and to wake writes nothing; where the kernel changes a word, others have seen it. */
+static void before_futex(struct context *context) {
+    uint32_t first, second;
+    context->irreversible++;
+    command_bytes(NR_futex, 0, argument(context, 1), &first);
+    command_bytes(NR_futex, 4, argument(context, 1), &second);
+    if (context->exact && (first || second))
+        give_way(context, REASON_SHARED_STATE);
+}
+
 /* True: a fault was raised. */
 static bool before_own(struct context *context, uint64_t number) {
     switch (number) {
@@ -421,6 +431,9 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_exit: /* of a thread, whose context others take over, or that is such a child */
     case NR_exit_group:
         commit_all(context);
+        return false;
+    case NR_futex:
+        before_futex(context);
         return false;
     case NR_prctl:
     case NR_seccomp:

@@ -100,7 +100,7 @@ static const struct syscall_rule rules[] = {
     FOUR(pselect6, PURE, BITS(1, 0), BITS(2, 0), BITS(3, 0), FIXED(4, 16)),
     NONE(epoll_create, FILE), NONE(epoll_create1, FILE), NONE(epoll_ctl, GONE), ONE(epoll_wait, PURE, ARRAY(1, 2, 12)),
     ONE(epoll_pwait, PURE, ARRAY(1, 2, 12)), ONE(epoll_pwait2, PURE, ARRAY(1, 2, 12)),
-    TWO(futex, GONE, COMMAND(0, 1), COMMAND(4, 1)), NONE(futex_waitv, GONE), ONE(nanosleep, PURE, FIXED(1, 16)),
+    TWO(futex, OWN, COMMAND(0, 1), COMMAND(4, 1)), NONE(futex_waitv, GONE), ONE(nanosleep, PURE, FIXED(1, 16)),
     ONE(clock_nanosleep, PURE, FIXED(3, 16)), NONE(pause, PURE), NONE(sched_yield, PURE),
     TWO(wait4, GONE, FIXED(1, 4), FIXED(3, 144)), TWO(waitid, GONE, FIXED(2, 128), FIXED(4, 144)),
     /* sockets */

@@ -30,14 +30,15 @@ static enum place place_of(const struct context *context, const struct os_contex
     const char *image = (const char *)&payload_header;
     if (cache_contains(at->rip))
         return PLACE_CACHE;
+    if (between(at->rsp, (const char *)context + STACK_OFFSET, (const char *)context + STACK_TOP_OFFSET))
+        return PLACE_C; /* or the allocator, asked by it */
     if (!between(at->rip, image, image + payload_header.payload_size))
         return PLACE_NATIVE;
     if (!between(at->rip, image, image + payload_header.image_size))
         return PLACE_STUB; /* a gate, or displaced instructions */
     if (at->rip == (uint64_t)&released)
         return PLACE_RELEASED;
-    if (between(at->rip, &miss, &signal_return) ||
-        between(at->rsp, (const char *)context + STACK_OFFSET, (const char *)context + STACK_TOP_OFFSET + 1))
+    if (between(at->rip, &miss, &signal_return) || at->rsp == (uint64_t)context + STACK_TOP_OFFSET)
         return PLACE_C;
     return between(at->rip, &gate_region, &miss) ? PLACE_STUB : PLACE_NATIVE;
 }

@@ -1,6 +1,7 @@
 /* The handler decides in this order:
  *
- *   in safe_copy                        → its recovery label (the probe was the point)
+ *   in safe_copy, safe_exchange         → its recovery label (the probe was the point)
+ *   in what guarded_call has called     → the same
  *   in the code cache, a region active  → this is the fault we exist for: go on at rescue_entry
  *   anything else                       → the program's: its own action is installed and the instruction runs again, so
  *                                         that it gets exactly the delivery, or the core dump, it would have had
@@ -165,7 +166,16 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         at->rip = (uint64_t)&safe_copy_fault;
         return;
     }
+    if (at->rip >= (uint64_t)&safe_exchange_begin && at->rip < (uint64_t)&safe_exchange_end) {
+        at->rip = (uint64_t)&safe_exchange_fault;
+        return;
+    }
     struct context *context = context_current(module_state());
+    if (context && context->guard && !was_sent(info)) {
+        at->rsp = context->guard;
+        at->rip = (uint64_t)&guarded_fault;
+        return;
+    }
     if (signal == OS_SIGTRAP && info->code == TRAP_TRACE && context && handlers_stepped(context, at))
         return;
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);

@@ -51,8 +51,9 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->owner = owner;
     context->thread = os_gettid();
     context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
+    context->quiet = context->guard = context->words = 0;
     context->mark = context->marks_start;
-    context->log = context->log_start;
+    context->log = context->published = context->log_start;
     context->stack_top = (uint64_t)context + STACK_TOP_OFFSET;
     context->run_service = (uint64_t)&run_service;
     context->leave = (uint64_t)&leave;

@@ -6,6 +6,7 @@
  *
  *     +0          struct context
  *     +FILTER     first-write filter        uint64_t[FILTER_ENTRIES]
+ *     +WORDS      where the log has the words that locked operations have changed
  *     +TABLE      indirect branch lookup    uint64_t[TABLE_ENTRIES], by the low 16 bits of the target
  *     +STACK      private stack of the runtime's C code
  *     +ALTERNATE  signal stack, used only where the thread has none of its own
@@ -24,6 +25,8 @@ enum {
     CONTEXT_SLOTS = 128,
     FILTER_ENTRIES = 4096,
     FILTER_OFFSET = 0x2000,
+    WORDS_OFFSET = 0xa000, /* struct word_slot[WORD_SLOTS], effects/words.h */
+    WORD_SLOTS = 1024,
     TABLE_ENTRIES = 65536,
     TABLE_OFFSET = 0x10000,
     STACK_OFFSET = 0x91000,             /* a guard page lies below */
@@ -92,6 +95,7 @@ struct context {
     uint64_t argument[2];
     uint64_t service; /* which C function a stub wants: enum service */
     uint64_t after_syscall;
+    uint64_t behind; /* a locked instruction: in the cache, what follows it */
     uint64_t stack_top;
     uint32_t rescue_mxcsr; /* loaded by rescue_entry */
     uint16_t rescue_x87;
@@ -104,7 +108,7 @@ struct context {
     uint64_t miss;
     uint64_t mark_region;
     uint64_t log_start;
-    uint64_t deferred; /* operations in the log that wait for the commit */
+    uint64_t deferred; /* records in the log that C must see at the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     struct registers registers;
@@ -125,6 +129,10 @@ struct context {
     uint64_t fault_pc;
     uint64_t fault_address;
     uint64_t fault_rdx;
+    uint64_t published; /* in the log: others may have seen what was written before */
+    uint64_t quiet;     /* while rsp is not above: nothing is logged (effects/hooks.h); 0: always log */
+    uint64_t guard;     /* rsp of guarded_call, while it runs */
+    uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
     uint64_t held_mask; /* the thread's signal mask while one is held */
 };
 
@@ -142,6 +150,7 @@ enum service {
     SERVICE_STACK,  /* rsp was loaded with something: is it still ours? .target: next instruction */
     SERVICE_COMMIT, /* the outermost region is left and something waited for that: .target */
     SERVICE_EPOCH,  /* epochs are used up */
+    SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target, patch in .argument[0] */
     SERVICE_COUNT,
 };

@@ -1,19 +1,17 @@
-/* Code ranges where /proc is missing (chroot, early boot): from the dynamic loader's list of modules.
+/* The dynamic loader's list of modules: for code ranges where /proc is missing (chroot, early boot), and for symbols.
  *
  *   auxiliary vector → program headers of the program → PT_DYNAMIC → DT_DEBUG → struct r_debug → link_map of each
  * module → its ELF header, at its load address → its executable PT_LOADs
  *
  * Everything is read with safe_copy: a loader that does things differently makes the list shorter, no more.
  */
+#include "region/loader.h"
+
 #include "region/elf.h"
 #include "region/log.h"
 #include "region/runtime.h"
 
-enum { MAX_MODULES = 512, MAX_HEADERS = 64 };
-
-struct link_map {
-    uint64_t bias, name, dynamic, next;
-};
+enum { MAX_HEADERS = 64 };
 
 static bool copy(void *to, uint64_t from, size_t size) {
     return safe_copy(to, (const void *)from, size) == size;
@@ -48,24 +46,41 @@ static uint64_t debug_structure(uint64_t dynamic) {
     return 0;
 }
 
-void ranges_from_loader(struct range_list *list, const struct program_facts *facts) {
-    uint64_t bias = 0, dynamic = 0, at;
+/* The program: its load bias, and where its PT_DYNAMIC lies; 0: nowhere. */
+static uint64_t program_dynamic(const struct program_facts *facts, uint64_t *bias) {
     struct program_header header;
+    uint64_t dynamic = 0;
+    *bias = 0;
     for (unsigned i = 0; i < facts->header_count && i < MAX_HEADERS; i++) {
         if (!copy(&header, facts->headers + i * sizeof header, sizeof header))
-            return;
+            return 0;
         if (header.type == PT_PHDR) /* where the headers say they are */
-            bias = facts->headers - header.address;
+            *bias = facts->headers - header.address;
         if (header.type == PT_DYNAMIC)
             dynamic = header.address;
     }
+    return dynamic ? *bias + dynamic : 0;
+}
+
+bool loader_first(const struct program_facts *facts, struct link_map *map) {
+    uint64_t bias, at;
+    const uint64_t dynamic = program_dynamic(facts, &bias), debug = dynamic ? debug_structure(dynamic) : 0;
+    return debug && copy(&at, debug + 8, sizeof at) && /* struct r_debug: version, then the first link_map */
+           at && copy(map, at, sizeof *map);
+}
+
+bool loader_next(struct link_map *map) {
+    return map->next && copy(map, map->next, sizeof *map);
+}
+
+void ranges_from_loader(struct range_list *list, const struct program_facts *facts) {
+    uint64_t bias;
+    program_dynamic(facts, &bias);
     add_segments(list, facts->headers, facts->header_count, bias);
     add_module(list, facts->vdso);
-    uint64_t debug = dynamic ? debug_structure(bias + dynamic) : 0;
-    if (!debug || !copy(&at, debug + 8, sizeof at)) /* struct r_debug: version, then the first link_map */
-        return;
     struct link_map map;
-    for (unsigned i = 0; at && i < MAX_MODULES && copy(&map, at, sizeof map); i++, at = map.next)
+    bool more = loader_first(facts, &map);
+    for (unsigned i = 0; more && i < MAX_MODULES; i++, more = loader_next(&map))
         if (map.bias && map.bias != bias)
             add_module(list, map.bias);
 }

@@ -1,6 +1,8 @@
 #include "region/log.h"
 
 #include "arch/x86_64/unistd.h"
+#include "effects/allocator.h"
+#include "effects/words.h"
 #include "fault/handlers.h"
 #include "os/linux.h"
 #include "region/runtime.h"
@@ -40,6 +42,25 @@ void log_destroy(struct context *context) {
     os_unmap(wide(context), context->log_end - context->log_start + WIDE_BYTES);
 }
 
+struct record log_record(uint64_t end) {
+    const struct trailer *trailer = (const struct trailer *)(end - sizeof *trailer);
+    const size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
+    uint64_t *data = (uint64_t *)((uintptr_t)trailer - ((size + 7) & ~(size_t)7));
+    return (struct record){data, size, trailer->operand, (enum log_kind)(trailer->size >> KIND_SHIFT)};
+}
+
+bool log_has_room(const struct context *context, size_t size) {
+    return context->log + size + sizeof(uint64_t) + sizeof(struct trailer) <= context->log_end;
+}
+
+void log_close(struct context *context, enum log_kind kind, uint64_t operand, size_t size) {
+    const size_t padded = (size + 7) & ~(size_t)7;
+    *(struct trailer *)(context->log + padded) = (struct trailer){operand, size | (uint64_t)kind << KIND_SHIFT};
+    context->log += padded + sizeof(struct trailer);
+    if (context->log - context->log_start > context->log_peak)
+        context->log_peak = context->log - context->log_start;
+}
+
 static bool append(struct context *context, enum log_kind kind, uint64_t operand, const void *data, size_t size) {
     size_t padded = (size + 7) & ~(size_t)7;
     if (context->log + padded + sizeof(struct trailer) > context->log_end)
@@ -50,16 +71,12 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
         return !spared || spared >= size ||
                append(context, kind, operand + spared, (const char *)data + spared, size - spared);
     }
-    padded = (copied + 7) & ~(size_t)7;
-    *(struct trailer *)(context->log + padded) = (struct trailer){operand, copied | (uint64_t)kind << KIND_SHIFT};
-    context->log += padded + sizeof(struct trailer);
-    if (context->log - context->log_start > context->log_peak)
-        context->log_peak = context->log - context->log_start;
+    log_close(context, kind, operand, copied);
     return true;
 }
 
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words) {
-    if (kind == LOG_DEFERRED_UNMAP)
+    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED)
         context->deferred++;
     return append(context, kind, operand, data, words * sizeof *data);
 }
@@ -119,13 +136,17 @@ void log_new_epoch(struct context *context) {
         narrow(context)[i] = 0;
     for (unsigned i = 0; i < WIDE_ENTRIES; i++)
         wide(context)[i] = 0;
+    for (unsigned i = 0; i < WORD_SLOTS; i++)
+        ((struct word_slot *)((char *)context + WORDS_OFFSET))[i].epoch = 0;
     context->epoch = 1ull << EPOCH_SHIFT;
 }
 
-static void undo(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t size) {
-    switch (kind) {
+/* False: it cannot be undone, and with it nothing before it. */
+static bool undo(struct context *context, const struct record *record) {
+    const uint64_t operand = record->operand, *data = record->data;
+    switch (record->kind) {
     case LOG_BYTES:
-        safe_copy((void *)operand, data, size);
+        safe_copy((void *)operand, data, record->size);
         break;
     case LOG_UNMAP:
         os_unmap((void *)operand, data[0]);
@@ -151,23 +172,41 @@ static void undo(struct context *context, enum log_kind kind, uint64_t operand, 
     case LOG_REMAP:
         os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
         break;
+    case LOG_FREED:
+        safe_copy((void *)operand, &data[1], sizeof data[1]);
+        __attribute__((fallthrough));
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
         context->deferred_bytes -= data[0];
         break;
+    case LOG_WORD:
+        return word_undo(record);
+    case LOG_PUBLISHED:
+        if (!published_undo(record))
+            return false;
+        context->deferred--;
+        break;
+    case LOG_ALLOCATED:
+        allocator_free(operand);
+        break;
     case LOG_NOTHING:
         break;
     }
+    return true;
 }
 
 void log_rollback(struct context *context, uint64_t to) {
     while (context->log > to) {
-        const struct trailer *trailer = (const struct trailer *)(context->log - sizeof *trailer);
-        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
-        const uint64_t *data = (const uint64_t *)((uintptr_t)trailer - ((size + 7) & ~(size_t)7));
-        context->log = (uint64_t)data;
-        undo(context, (enum log_kind)(trailer->size >> KIND_SHIFT), trailer->operand, data, size);
+        const struct record record = log_record(context->log);
+        if (!undo(context, &record)) {
+            words_abandon(context, to);
+            context->irreversible++;
+            break;
+        }
+        context->log = (uint64_t)record.data;
     }
+    if (context->published > context->log)
+        context->published = context->log;
     log_new_epoch(context);
 }
 
@@ -183,41 +222,46 @@ void log_amend(struct context *context, uintptr_t address, const void *data, siz
 }
 
 bool log_defers(const struct context *context, uintptr_t start, size_t size) {
-    uint64_t left = context->deferred;
-    for (uint64_t at = context->log; at > context->log_start && left;) {
-        const struct trailer *trailer = (const struct trailer *)(at - sizeof *trailer);
-        at = (uint64_t)trailer - (((trailer->size & ((1ull << KIND_SHIFT) - 1)) + 7) & ~7ull);
-        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
-            continue;
-        if (trailer->operand < start + size && start < trailer->operand + *(const uint64_t *)at)
+    for (uint64_t at = context->deferred ? context->log : 0; at > context->log_start;) {
+        const struct record record = log_record(at);
+        at = (uint64_t)record.data;
+        if (record.kind == LOG_DEFERRED_UNMAP && record.operand < start + size &&
+            start < record.operand + record.data[0])
             return true;
-        left--;
     }
     return false;
 }
 
-void log_run_deferred(struct context *context) {
+static void run_deferred(struct context *context, bool blocks) {
     for (uint64_t at = context->log; at > context->log_start && context->deferred;) {
+        const struct record record = log_record(at);
         struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
-        size_t size = trailer->size & ((1ull << KIND_SHIFT) - 1);
-        at = (uint64_t)trailer - ((size + 7) & ~(size_t)7);
-        if (trailer->size >> KIND_SHIFT != LOG_DEFERRED_UNMAP)
+        at = (uint64_t)record.data;
+        if (record.kind != LOG_DEFERRED_UNMAP && !(record.kind == LOG_FREED && blocks))
             continue;
-        os_unmap((void *)trailer->operand, *(const uint64_t *)at);
-        trailer->size = size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
+        if (record.kind == LOG_FREED)
+            allocator_free(record.operand);
+        else
+            os_unmap((void *)record.operand, record.data[0]);
+        trailer->size = record.size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
         context->deferred--;
+        context->deferred_bytes -= record.data[0];
     }
-    context->deferred = context->deferred_bytes = 0;
+}
+
+void log_run_deferred(struct context *context) {
+    run_deferred(context, false);
 }
 
 void log_commit(struct context *context) {
     if (context->deferred)
-        log_run_deferred(context);
+        run_deferred(context, true);
+    context->deferred = context->deferred_bytes = context->words = 0;
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;
     uint64_t used = context->log - context->log_start;
     if (used > LOG_KEEP_BYTES && !context->state->sealed)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
-    context->log = context->log_start;
+    context->log = context->published = context->log_start;
     context->irreversible = 0;
 }

@@ -25,7 +25,19 @@ enum log_kind {
     LOG_BREAK,          /* program break was (address) */
     LOG_REMAP,          /* mremap: data = old address, old size, new address, new size */
     LOG_DEFERRED_UNMAP, /* munmap of (address, data[0]) waits for the commit */
+    LOG_WORD,           /* struct word: what locked operations have made of (address), see effects/words.h */
+    LOG_PUBLISHED,      /* what the bytes logged before held when others could begin to see them, see effects/words.h */
+    LOG_ALLOCATED,      /* block (address) came from the allocator: free it */
+    LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit; it began with data[1] */
     LOG_NOTHING,        /* and has been done */
+};
+
+/* A record, found by where it ends; data is where the one before it ends. */
+struct record {
+    uint64_t *data;
+    size_t size; /* bytes of data, without padding */
+    uint64_t operand;
+    enum log_kind kind;
 };
 
 enum { LOG_PROBED = 1 << 20 }; /* of a longer range only what is mapped is logged */
@@ -44,7 +56,14 @@ bool log_defers(const struct context *context, uintptr_t start, size_t size); /*
 /* A rollback shall restore this there, where it would restore something older. */
 void log_amend(struct context *context, uintptr_t address, const void *data, size_t size);
 
-/* Undo everything back to position `to`; or make it final. */
+struct record log_record(uint64_t end);
+bool log_has_room(const struct context *context, size_t size); /* for one more record with `size` bytes of data */
+
+/* A record whose data is at .log already. */
+void log_close(struct context *context, enum log_kind kind, uint64_t operand, size_t size);
+
+/* Undo everything back to position `to`, or as far as other threads have not built upon it (effects/words.h): .log is
+ * beyond `to` then.  Or make it final. */
 void log_rollback(struct context *context, uint64_t to);
 void log_commit(struct context *context);
 

@@ -221,6 +221,7 @@ static void read_ranges(struct runtime *runtime) {
     mark_aliased(list, writable);
     mark_late(list, &runtime->lists[runtime->current_list]);
     __atomic_store_n(&runtime->current_list, fresh, __ATOMIC_RELEASE);
+    runtime->hooks.known = 0;
 }
 
 static const struct range *find(const struct range_list *list, uintptr_t address) {

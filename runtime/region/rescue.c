@@ -51,6 +51,7 @@ void rescue(struct context *context) {
     const uintptr_t return_address = mark->return_address;
     restore_registers(context, mark);
     log_rollback(context, mark->log);
+    context->quiet = 0;
     context->mark = (uint64_t)(mark - 1);
     context->depth = (uint64_t)(mark - 1 - (struct mark *)context->marks_start);
     context->mark_rsp = context->depth ? (mark - 1)->rsp : 0;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "effects/hooks.h"
 #include "include/abi.h"
 #include "include/state.h"
 #include "os/linux.h"
@@ -77,6 +78,7 @@ struct runtime {
     uint32_t handlers_adopted;       /* those that were installed before the first region entry are among them */
     uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
+    struct hooks hooks;              /* effects/hooks.h */
     uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */

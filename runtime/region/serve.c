@@ -4,7 +4,9 @@
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/vectors.h"
 #include "decode/decode.h"
+#include "effects/atomics.h"
 #include "effects/effects.h"
+#include "effects/hooks.h"
 #include "region/log.h"
 #include "region/masked.h"
 #include "region/rescue.h"
@@ -50,7 +52,7 @@ void commit_all(struct context *context) {
     while (context->depth)
         pop_mark(context);
     context->mark = context->marks_start;
-    context->mark_rsp = 0;
+    context->mark_rsp = context->quiet = 0;
     log_commit(context);
 }
 
@@ -123,6 +125,7 @@ static struct translation *translation_of(uintptr_t source, bool entry, enum rea
 /* The program is about to be at `target`, with rsp as in .registers: in a region, or out of it? */
 bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
+    quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
         const bool returns = rsp == context->mark_rsp + 8 && is_checkpoint(top(context));
         if (returns && target != top(context)->return_address)
@@ -201,10 +204,29 @@ static void enter(struct context *context) {
     go_native(context, target, reason);
 }
 
-/* A locked operation with other threads alive: a lock, a reference count, an allocator's arena.  Writing back the old
- * value would overwrite what others have made of it since, so from here on the region cannot be undone. */
-static bool is_shared_state(const struct context *context, bool atomic) {
-    return context->exact && atomic;
+/* Frames younger than the checkpoint need no undo, and those that run no longer none either. */
+static bool is_young(const struct context *context, uintptr_t address, size_t size) {
+    enum { RED_ZONE = 128 };
+    return address >= context->registers.general[RSP] - RED_ZONE && address + size <= context->mark_rsp;
+}
+
+/* While other threads are alive. */
+static void log_exact(struct context *context, uintptr_t address, size_t size) {
+    if (context->quiet || is_young(context, address, size) || store_logged(context, address, size))
+        return;
+    const enum reason reason = log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL;
+    go_native(context, cache_source_of(context->resume), reason);
+}
+
+/* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
+ * by bytes, and in the arena, by operations: there the first locked instruction ends the region. */
+static void log_locked(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
+    if (context->quiet || is_young(context, address, size))
+        return;
+    if (allocator_known())
+        locked_instruction(context, source, address);
+    else
+        go_native(context, source, REASON_SHARED_STATE);
 }
 
 /* A store of some of its operand's elements. */
@@ -220,9 +242,12 @@ static void log_store(struct context *context) {
     size_t size = (uint16_t)context->argument[1];
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
-    if (is_shared_state(context, context->argument[1] & LOG_ATOMIC))
-        go_native(context, cache_source_of(context->resume), REASON_SHARED_STATE);
-    else if (!(context->argument[1] & LOG_MASKED ? log_some(context, address) : log_range(context, address, size)))
+    const bool masked = context->argument[1] & LOG_MASKED;
+    if (context->exact && context->argument[1] & LOG_ATOMIC)
+        log_locked(context, context->target, address, size);
+    else if (context->exact && !masked)
+        log_exact(context, address, size);
+    else if (!context->quiet && !(masked ? log_some(context, address) : log_range(context, address, size)))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
 }
 
@@ -283,10 +308,6 @@ static void log_other_store(struct context *context) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
         return;
     }
-    if (is_shared_state(context, at.lock)) {
-        go_native(context, source, REASON_SHARED_STATE);
-        return;
-    }
     if (at.memory == MEMORY_VECTOR) {
         if (!log_scatter(context, &at, bytes))
             go_native(context, source, REASON_LOG_FULL);
@@ -330,7 +351,16 @@ static void log_other_store(struct context *context) {
         address = (uint32_t)address;
     if (at.segment == 0x64 && at.memory != MEMORY_OTHER) /* of movdir64b the source's */
         address += context->owner;
-    if (!(at.memory == MEMORY_MASKED ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
+    const bool masked = at.memory == MEMORY_MASKED;
+    context->behind = context->resume + at.length;
+    if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
+        go_native(context, source, REASON_SHARED_STATE);
+    else if (at.lock && context->exact)
+        log_locked(context, source, address, size);
+    else if (context->exact && !masked)
+        log_exact(context, address, size);
+    else if (!context->quiet &&
+             !(masked ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
         go_native(context, source, REASON_LOG_FULL);
 }
 
@@ -350,6 +380,7 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
 static void stack_loaded(struct context *context) {
     enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
+    quiet_ends(context);
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
                               about_to_land(context, rsp)))
         pop_mark(context);
@@ -398,6 +429,8 @@ bool serve(struct context *context) {
     case SERVICE_STACK:
         stack_loaded(context);
         return false;
+    case SERVICE_HOOK:
+        return hook_call(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_EPOCH:
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);

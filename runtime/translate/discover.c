@@ -4,6 +4,7 @@
  * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards,
  * so that code put before a store need not save those that nobody reads.
  */
+#include "effects/hooks.h"
 #include "region/log.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
@@ -85,10 +86,11 @@ static void decode_block(struct builder *builder, uint32_t index) {
     block->first = builder->instruction_count;
     block->mark = region_at(address);
     builder->has_mark |= block->mark != NULL;
+    block->hook = is_hook(address);
     for (;;) {
         block->next = address;
         if (address != block->start &&
-            (builder_block_at(builder, address) >= 0 || region_at(address) || cache_find(address))) {
+            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || cache_find(address))) {
             add_block(builder, address, false);
             return;
         }

@@ -30,6 +30,7 @@ struct block {
     uint8_t flags_live;       /* at its start */
     int32_t depth;            /* … bytes from rsp up to its function's return address; UNKNOWN_DEPTH */
     const struct patch *mark; /* a region begins here */
+    bool hook;                /* … or a function that effects/hooks.h knows */
     enum reason stop;         /* ends by going on natively at .next */
 };
 
@@ -68,7 +69,8 @@ struct cold {
     enum cold_kind kind;
     uint32_t instruction; /* COLD_LOG */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP */
-    uint32_t back;        /* COLD_LOG: offset of the store itself */
+    uint32_t back;        /* COLD_LOG: offset of the store itself … */
+    uint32_t behind;      /* … and of what follows it */
     uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */
     bool flags_saved;

@@ -506,4 +506,79 @@ safe_copy_fault:
     sub rax, rcx
     ret
 
+/* int safe_exchange(uintptr_t address, size_t size, uint64_t *expected, const uint64_t *desired): see effects/words.h.
+ * The fault handler knows [safe_exchange_begin, safe_exchange_end) and goes on at safe_exchange_fault. */
+    .globl safe_exchange, safe_exchange_begin, safe_exchange_end, safe_exchange_fault
+safe_exchange:
+    push rbx
+    mov r8, rdx
+    mov rax, [r8]
+    mov rdx, [r8 + 8]
+    mov rbx, [rcx]
+    mov rcx, [rcx + 8]
+safe_exchange_begin:
+    cmp esi, 4
+    je 4f
+    ja 8f
+    cmp esi, 1
+    je 1f
+    lock cmpxchg [rdi], bx
+    jmp 9f
+1:  lock cmpxchg [rdi], bl
+    jmp 9f
+4:  lock cmpxchg [rdi], ebx
+    jmp 9f
+8:  cmp esi, 8
+    jne 7f
+    lock cmpxchg [rdi], rbx
+    jmp 9f
+7:  lock cmpxchg16b [rdi]
+    mov [r8 + 8], rdx
+safe_exchange_end:
+9:  mov [r8], rax
+    setz al
+    movzx eax, al
+    pop rbx
+    ret
+safe_exchange_fault:
+    mov eax, -1
+    pop rbx
+    ret
+
+/* bool guarded_call(uint64_t function, uint64_t argument, uint64_t *result, uint64_t *guard): call it natively; false:
+ * it has faulted.  *guard is rsp meanwhile, for the fault handler, which then goes on at guarded_fault. */
+    .globl guarded_call, guarded_fault
+guarded_call:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    push rdx
+    push rcx
+    sub rsp, 8
+    mov [rcx], rsp
+    mov rax, rdi
+    mov rdi, rsi
+    call rax
+    mov rcx, [rsp + 8]
+    mov rdx, [rsp + 16]
+    mov [rdx], rax
+    mov eax, 1
+1:  mov qword ptr [rcx], 0
+    add rsp, 24
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+guarded_fault:
+    cld
+    mov rcx, [rsp + 8]
+    xor eax, eax
+    jmp 1b
+
     .section .note.GNU-stack, "", @progbits

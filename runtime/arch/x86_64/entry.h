@@ -1,4 +1,4 @@
-/* Labels of entry.S.  None is called from C except safe_copy; the others are jumped to. */
+/* Labels of entry.S.  None is called from C except safe_copy, safe_exchange and guarded_call; the others are jumped to. */
 #ifndef STEMRW_ENTRY_H
 #define STEMRW_ENTRY_H
 
@@ -7,6 +7,7 @@ extern const char gate_region, run_service, leave, miss, mark_region, syscall_do
 extern const char signal_gate, signal_gate_end, signal_return;
 extern const char resume, resume_decided, resume_end, released;
 extern const char safe_copy_begin, safe_copy_end, safe_copy_fault;
+extern const char safe_exchange_begin, safe_exchange_end, safe_exchange_fault, guarded_fault;
 #pragma GCC visibility pop
 
 #endif

@@ -335,8 +335,9 @@ static bool store_is_young(const struct builder *builder, const struct source_in
            (at->depth == UNKNOWN_DEPTH || decoded->displacement + decoded->operand_bytes <= at->depth);
 }
 
-/* store → rdx = tag of its granule in this epoch; known to the filter? else cold: log; then the store itself */
-static void emit_store_check(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+/* store → rdx = tag of its granule in this epoch; known to the filter? else cold: log; then the store itself.
+ * Result: the cold part. */
+static uint32_t emit_store_check(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
     STORE_CONTEXT(OUT, RAX, spill[1]);
     STORE_CONTEXT(OUT, RDX, spill[2]);
@@ -363,9 +364,16 @@ static void emit_store_check(struct builder *builder, uint32_t index, const stru
     LOAD_CONTEXT(OUT, RDX, spill[2]);
     LOAD_CONTEXT(OUT, RAX, spill[1]);
     builder->colds[cold].back = emitted(OUT);
+    return cold;
 }
 
-/* … → everything as before the check; address and size to C; back to the store */
+static void emit_address(struct builder *builder, uint32_t offset) { /* lea rdx, [the unit + offset] */
+    EMIT(OUT, 0x48, 0x8d, 0x15);
+    emit32(OUT, offset - (emitted(OUT) + 4));
+}
+
+/* … → everything as before the check; address and size to C; back to the store, or, where C has done in its place what
+ * a locked instruction does, behind it */
 static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     const struct source_instruction *at = &builder->instructions[cold->instruction];
     if (cold->flags_saved) {
@@ -376,9 +384,14 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     LOAD_CONTEXT(OUT, RAX, spill[1]);
     emit_operand(OUT, 0x8d, RDX, &at->decoded, at->address, false);
     STORE_CONTEXT(OUT, RDX, argument[0]);
-    EMIT(OUT, 0x48, 0x8d, 0x15); /* lea rdx, [the store] */
-    emit32(OUT, cold->back - (emitted(OUT) + 4));
+    emit_address(builder, cold->back);
     STORE_CONTEXT(OUT, RDX, resume);
+    if (at->decoded.lock) {
+        emit_literal(builder, 0x8b, RDX, at->address);
+        STORE_CONTEXT(OUT, RDX, target);
+        emit_address(builder, cold->behind);
+        STORE_CONTEXT(OUT, RDX, behind);
+    }
     LOAD_CONTEXT(OUT, RDX, spill[2]);
     const bool masked = store_is_masked(&at->decoded, at->bytes);
     if (masked)
@@ -395,21 +408,24 @@ static void emit_store_by_c(struct builder *builder, const struct source_instruc
     emit_service(builder, SERVICE_LOG_OTHER);
 }
 
+enum { NO_COLD = MAX_COLDS };
+
 static bool may_store(const struct source_instruction *at) {
     if (at->decoded.memory == MEMORY_OTHER)
         return is_other(at, OTHER_MOVDIR64B);
     return at->decoded.access & ACCESS_WRITE && at->decoded.memory != MEMORY_NONE;
 }
 
-static void emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
+/* Result: the cold part of the check, if there is one. */
+static uint32_t emit_undo(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     if (!may_store(at))
-        return;
+        return NO_COLD;
     if (store_is_young(builder, at))
-        return;
+        return NO_COLD;
     if (store_is_plain(&at->decoded))
-        emit_store_check(builder, index, at);
-    else
-        emit_store_by_c(builder, at);
+        return emit_store_check(builder, index, at);
+    emit_store_by_c(builder, at);
+    return NO_COLD;
 }
 
 /* ---- ordinary instructions ---- */
@@ -494,10 +510,12 @@ static void rule_read_base(struct builder *builder, const struct source_instruct
 
 static void rule_ordinary(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     const bool check = stack_needs_check(at);
-    emit_undo(builder, index, at);
+    const uint32_t cold = emit_undo(builder, index, at);
     if (check)
         STORE_CONTEXT(OUT, RSP, argument[1]);
     emit_copy(builder, at);
+    if (cold != NO_COLD)
+        builder->colds[cold].behind = emitted(OUT);
     if (check) {
         map_source_as(builder, SOURCE_ARRIVING, at->address + at->decoded.length);
         emit_context_immediate(OUT, offsetof(struct context, argument),
@@ -570,6 +588,21 @@ static void emit_mark(struct builder *builder, const struct block *block) {
     builder->gate[block - builder->blocks] = emitted(OUT);
 }
 
+/* the entry of a function that is undone as an operation while other threads are alive → C, if there are any; it does
+ * what the function does, or goes on here.  Flags are left alone. */
+static void emit_hook(struct builder *builder, uintptr_t source) {
+    STORE_CONTEXT(OUT, RCX, spill);
+    LOAD_CONTEXT(OUT, RCX, exact);
+    EMIT(OUT, 0x67, 0xe3, 0); /* jecxz over the request */
+    const uint32_t from = emitted(OUT);
+    LOAD_CONTEXT(OUT, RCX, spill);
+    emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, source));
+    emit_service(builder, SERVICE_HOOK);
+    if (OUT->at <= OUT->end)
+        OUT->start[from - 1] = (uint8_t)(emitted(OUT) - from);
+    LOAD_CONTEXT(OUT, RCX, spill);
+}
+
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to) {
     builder->here = block->start;
     if (block->wants_entry) {
@@ -580,6 +613,8 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
     block->body = emitted(OUT);
     if (block->mark)
         emit_mark(builder, block);
+    if (block->hook)
+        emit_hook(builder, block->start);
     for (uint32_t i = 0; i < block->count; i++)
         emit_instruction(builder, block->first + i);
     if (block->stop) {
