@@ -21,7 +21,6 @@ PROGRAMS = [
     "sed",  # files replaced in place
     "make",  # vfork, jobs in parallel
     "jq",  # C++-like control flow over longjmp, decimal floats
-    "as",  # long runs of small functions, a failure's exit
     "xz",  # threads that wait for each other
     "exceptions",  # unwinding through, into and out of frames of the region, in threads too
     "exceptions-static",  # the same with an unwinder of its own

@@ -5,7 +5,7 @@ foreach key [lsort [dict keys $count]] { puts -nonewline "$key=[dict get $count 
 if {[catch {expr {1 / 0}} message]} { puts "error: $message" }
 coroutine numbers apply {{} { yield; foreach i {1 2 3} { yield [expr {$i ** 20}] } }}
 puts "[numbers] [numbers] [numbers]"
-puts [exec sort -r sorted.txt | head -2]
+puts [exec head -2 sorted.txt | tr a-z A-Z]
 proc fib n { expr {$n < 2 ? $n : [fib [expr {$n - 1}]] + [fib [expr {$n - 2}]]} }
 puts [fib 17]
 puts [regsub -all {([aeiou])([^aeiou ])} [lindex $lines 7] {<\2\1>}]
