@@ -25,7 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 FLAGS = [
-    "-target", "x86_64-linux-musl", "-mcpu=x86_64-mmx-sse-sse2-x87+soft_float", "-std=c11", "-O2",
+    "-target", "x86_64-linux-musl", "-mcpu=x86_64-mmx-sse-sse2-x87+soft_float", "-std=c11", "-Os",
     "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all", "-fno-asynchronous-unwind-tables",
     "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-fno-jump-tables",
     "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",

@@ -221,6 +221,7 @@ void export_assembly(void) {
     FIELD(context, service);
     FIELD(context, stack_top);
     FIELD(context, deferred);
+    FIELD(context, irreversible);
     FIELD(context, exact);
     FIELD(context, held);
     FIELD(context, held_mask);

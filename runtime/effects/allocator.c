@@ -181,6 +181,13 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
         return false;
     }
     switch (kind) {
+    case HOOK_NEW:
+    case HOOK_NEW_ALIGNED:
+        product = kind == HOOK_NEW ? native(hooks()->malloc, a, 0) : native(hooks()->memalign, b, a);
+        if (product)
+            return finish(context, note(context, product));
+        go_native(context, address, REASON_SHARED_STATE);
+        return false;
     case HOOK_MALLOC:
         return finish(context, note(context, native(hooks()->malloc, a, 0)));
     case HOOK_CALLOC:
@@ -193,8 +200,6 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
         return release(context, address, a);
     case HOOK_MEMALIGN:
         return finish(context, note(context, native(hooks()->memalign, a, b)));
-    case HOOK_NEW_ALIGNED:
-        return finish(context, note(context, native(hooks()->memalign, b, a)));
     case HOOK_POSIX_MEMALIGN:
         return allocate_to(context, a, b, c);
     case HOOK_VALLOC:

@@ -55,8 +55,8 @@ static const struct name names[] = {
 
 /* Of an allocator that defines these itself, instead of leaving them to the C++ library, which calls malloc. */
 static const struct name operators[] = {
-    {"_Znwm", HOOK_MALLOC},
-    {"_Znam", HOOK_MALLOC},
+    {"_Znwm", HOOK_NEW},
+    {"_Znam", HOOK_NEW},
     {"_ZnwmRKSt9nothrow_t", HOOK_MALLOC},
     {"_ZnamRKSt9nothrow_t", HOOK_MALLOC},
     {"_ZnwmSt11align_val_t", HOOK_NEW_ALIGNED},
@@ -81,6 +81,11 @@ static uintptr_t first_definition(const char *name, struct link_map *owner) {
     return 0;
 }
 
+static uintptr_t definition_in(const struct link_map *module, const char *name) {
+    uintptr_t address;
+    return loader_symbols(module, name, &address, 1) ? address : 0;
+}
+
 static void add_names(struct hooks *hooks, const struct link_map *module, const struct name *name, const struct name *end) {
     for (; name < end; name++) {
         uintptr_t found[4];
@@ -103,14 +108,16 @@ static void look_up(struct hooks *hooks) {
         add_names(hooks, &allocator, operators, operators + sizeof operators / sizeof *operators);
     if (locks && (!malloc || library.dynamic != allocator.dynamic))
         add_names(hooks, &library, names, end);
+    if (!malloc)
+        return;
+    /* All of one allocator: another's would not know its blocks. */
     hooks->malloc = malloc;
-    hooks->calloc = first_definition("calloc", &library);
-    hooks->free = first_definition("free", &library);
-    if (!(hooks->memalign = first_definition("memalign", &library)))
-        hooks->memalign = first_definition("aligned_alloc", &library);
-    hooks->usable_size = first_definition("malloc_usable_size", &library);
-    uintptr_t version;
-    hooks->glibc = malloc && loader_symbols(&allocator, "gnu_get_libc_version", &version, 1);
+    hooks->calloc = definition_in(&allocator, "calloc");
+    hooks->free = definition_in(&allocator, "free");
+    if (!(hooks->memalign = definition_in(&allocator, "memalign")))
+        hooks->memalign = definition_in(&allocator, "aligned_alloc");
+    hooks->usable_size = definition_in(&allocator, "malloc_usable_size");
+    hooks->glibc = definition_in(&allocator, "gnu_get_libc_version") != 0;
     /* Asked from C, an allocator of this very file could come to a gate. */
     if (!hooks->calloc || !hooks->free || !hooks->memalign || !hooks->usable_size || allocator.bias == load_bias())
         hooks->malloc = 0;

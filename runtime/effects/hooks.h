@@ -7,7 +7,8 @@
 
 enum hook_kind {
     HOOK_NONE,
-    HOOK_MALLOC, /* (size), as operator new */
+    HOOK_MALLOC, /* (size), as operator new that does not throw */
+    HOOK_NEW,    /* (size): without memory it calls a handler, or throws, by its own code */
     HOOK_CALLOC,
     HOOK_REALLOC,
     HOOK_REALLOCARRAY,

@@ -143,12 +143,18 @@ static void save_position(struct context *context) {
 
 /* The thread's signal mask, as the program has it. */
 static long change_mask(struct context *context, int how, const uint64_t *set, uint64_t *old) {
-    if (!context->held)
-        return os_sigmask(how, set, old);
-    *old = context->held_mask;
+    const uint64_t all = ~((uint64_t)HANDLED_SIGNALS >> 1);
+    uint64_t now;
+    if (how > OS_SIG_SETMASK || how < OS_SIG_BLOCK)
+        return -OS_EINVAL;
+    os_sigmask(OS_SIG_SETMASK, &all, &now); /* none is held from here on that was not before */
+    uint64_t *mask = context->held ? &context->held_mask : &now;
+    *old = *mask;
     if (set)
-        context->held_mask = how == OS_SIG_BLOCK ? *old | *set : how == OS_SIG_UNBLOCK ? *old & ~*set : *set;
-    return how > OS_SIG_SETMASK ? -OS_EINVAL : 0;
+        *mask = how == OS_SIG_BLOCK ? *old | *set : how == OS_SIG_UNBLOCK ? *old & ~*set : *set;
+    if (!context->held)
+        os_sigmask(OS_SIG_SETMASK, &now, NULL);
+    return 0;
 }
 
 static void save_mask(struct context *context) {
@@ -172,6 +178,8 @@ static bool before_memory(struct context *context, uint64_t number) {
             skip(context, 0);
         } else if (code) {
             give_way(context, REASON_UNKNOWN_CODE);
+        } else if (context->exact && log_touches(context, start, size)) { /* others may be given these addresses */
+            give_way(context, REASON_SHARED_STATE);
         } else {
             context->irreversible++;
         }
@@ -199,11 +207,19 @@ static bool before_memory(struct context *context, uint64_t number) {
             give_way(context, REASON_UNKNOWN_CODE);
             return false;
         }
+        if (context->exact) { /* moved back, it could lie over what others have mapped meanwhile */
+            give_way(context, REASON_SHARED_STATE);
+            return false;
+        }
         if (size > how) /* shrinks: the tail's contents */
             log_range(context, start + how, size - how < REFILL_BYTES ? size - how : 0);
         watch(context);
         return false;
     case NR_brk:
+        if (start && context->exact) { /* others may move it on */
+            give_way(context, REASON_SHARED_STATE);
+            return false;
+        }
         current = (uint64_t)os_call(NR_brk, 0, 0, 0, 0, 0, 0);
         if (start && start < current)
             log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
@@ -465,6 +481,9 @@ bool before_syscall(struct context *context) {
     case EFFECT_PURE:
         return false;
     case EFFECT_IRREVERSIBLE:
+        if (context->exact && (number == NR_close || number == NR_close_range))
+            log_forget_descriptors(context, (uint32_t)argument(context, 0),
+                                   (uint32_t)argument(context, number == NR_close ? 0 : 1));
         context->irreversible++;
         return false;
     case EFFECT_POSITION:

@@ -1,7 +1,9 @@
 /* A signal of the program's own comes while a thread is somewhere in a region.
  *
- *   in the code cache       the frame becomes the original program's (arch/x86_64/exact.c), the region is committed:
- *                           what the handler writes is not the region's to undo, and where it returns to is native
+ *   in the code cache       the frame becomes the original program's (arch/x86_64/exact.c); the handler runs natively,
+ *                           what it writes is not the region's to undo (log_settle), and where it returns another
+ *                           signal is waiting that leads back to the cache.  Where that cannot be, the region is
+ *                           committed and goes on natively
  *   in the runtime's C      the signal waits, blocked, until C is done (entry.S: .Lrelease)
  *   in an assembly stub     so too, but the thread is single-stepped out of the stub, since that may not end in C
  *
@@ -18,7 +20,10 @@
 #include "region/serve.h"
 #include "translate/cache.h"
 
-enum { TRAP_FLAG = 0x100 };
+enum {
+    TRAP_FLAG = 0x100,
+    COME_BACK = -0x53545753, /* si_code of the signal that ends a handler's interruption; no one else's */
+};
 
 enum place { PLACE_NATIVE, PLACE_CACHE, PLACE_RELEASED, PLACE_STUB, PLACE_C };
 
@@ -64,11 +69,15 @@ static long install(int signal, const struct os_sigaction *wish, struct os_sigac
 static bool hold(struct context *context, int signal, struct os_siginfo *info, struct os_context *at, bool step) {
     const struct os_sigaction *action = &module_runtime()->gated[signal];
     const uint64_t all = blocked();
-    if (module_state()->sealed || (step && module_state()->handlers_lent >> OS_SIGTRAP & 1))
+    const bool no_steps = module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask >> (OS_SIGTRAP - 1) & 1;
+    if (module_state()->sealed || (step && no_steps))
         return false;
-    os_sigmask(OS_SIG_SETMASK, &all, NULL); /* until this handler returns */
-    if (os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0))
+    uint64_t mask;
+    os_sigmask(OS_SIG_SETMASK, &all, &mask); /* until this handler returns */
+    if (os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), signal, (long)info, 0, 0)) {
+        os_sigmask(OS_SIG_SETMASK, &mask, NULL);
         return false;
+    }
     if (action->flags & OS_SA_RESETHAND)
         install(signal, action, NULL);
     context->held_mask = at->mask;
@@ -95,6 +104,59 @@ bool handlers_stepped(struct context *context, struct os_context *at) {
     return true;
 }
 
+/* sigaction and its like are to be seen to their end, which is behind their system call. */
+static bool is_seen(const struct context *context, struct os_context at) {
+    uint8_t before[2] = {0};
+    if (!context->depth || ((const struct mark *)context->mark)->patch->kind == PATCH_REGION)
+        return true;
+    exact_state(context, &at);
+    safe_copy(before, (const void *)(at.rip - sizeof before), sizeof before);
+    return before[0] == 0x0f && before[1] == 0x05;
+}
+
+/* The handler returns to the original code; but before the first instruction there, as soon as SIGTRAP is no longer
+ * blocked, one comes that leads back to the cache: handlers_return.  False: the region ends here. */
+static bool come_back(struct context *context, const struct os_context *at, uintptr_t code, uint64_t mask) {
+    const uint64_t trap = 1ull << (OS_SIGTRAP - 1);
+    struct os_siginfo info = {.signal = OS_SIGTRAP, .code = COME_BACK};
+    if (!context->depth || ((const struct mark *)context->mark)->patch->kind != PATCH_REGION || context->state->sealed ||
+        context->interrupted || module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask & trap)
+        return false;
+    log_settle(context);
+    mask |= trap;
+    os_sigmask(OS_SIG_SETMASK, &mask, NULL);
+    if (os_call(NR_rt_tgsigqueueinfo, os_getpid(), os_gettid(), OS_SIGTRAP, (long)&info, 0, 0)) {
+        mask &= ~trap;
+        os_sigmask(OS_SIG_SETMASK, &mask, NULL);
+        return false;
+    }
+    context->interrupted = at->rip;
+    context->interrupted_rsp = at->rsp;
+    context->interrupted_code = code;
+    return true;
+}
+
+bool handlers_return(struct context *context, const struct os_siginfo *info, struct os_context *at) {
+    if (info->code != COME_BACK)
+        return false;
+    if (!context || !context->interrupted) /* the thread came away from there without our seeing it */
+        return true;
+    const bool there = at->rip == context->interrupted && at->rsp == context->interrupted_rsp;
+    context->interrupted = 0;
+    if (!context->depth)
+        return true;
+    const uintptr_t code = there ? cache_code_of(context->interrupted_code, at->rip) : 0;
+    if (code) {
+        at->rip = code;
+        return true;
+    }
+    degrade(context->state, ((const struct mark *)context->mark)->patch, REASON_SIGNAL);
+    commit_all(context);
+    if (there && !patch_at(at->rip))
+        at->rip = native_address(at->rip);
+    return true;
+}
+
 uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *at) {
     const uint64_t handler = module_runtime()->gated[signal].handler;
     struct context *context = at ? context_current(module_state()) : NULL;
@@ -104,13 +166,12 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
         uint64_t below = signal_arrived((int)at->rdi, (struct os_siginfo *)at->rsi, (struct os_context *)at->rdx);
         const uint64_t mask = context->held_mask;
         at->rip = below ? below : (uint64_t)&signal_gate_end;
+        at->mask |= context->interrupted ? 1ull << (OS_SIGTRAP - 1) : 0; /* not before the one below has run */
         if (below || !hold(context, signal, info, at, false))
             return handler;
         context->held_mask = mask;
         return 0;
     }
-    if (context->depth && ((const struct mark *)context->mark)->patch->kind != PATCH_REGION)
-        return handler; /* sigaction and its like: to be seen to its end, and nothing there to undo */
     if (context->depth && context_is_lent(context))
         return handler;
     switch (place_of(context, at)) {
@@ -124,14 +185,25 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
         exact_resume(context, at);
         break;
     case PLACE_CACHE:
-        exact_state(context, at);
         break;
     }
+    if (!is_seen(context, *at))
+        return handler;
+    const uint64_t all = blocked();
+    uint64_t mask = 0;
+    if (!context->state->sealed) /* another handler may enter a region as soon as .depth is 0 */
+        os_sigmask(OS_SIG_SETMASK, &all, &mask);
+    const uintptr_t code = at->rip;
+    exact_state(context, at);
+    if (come_back(context, at, code, mask))
+        return handler;
     if (context->depth)
         degrade(context->state, ((const struct mark *)context->mark)->patch, REASON_SIGNAL);
     commit_all(context);
     if (!patch_at(at->rip)) /* at a patched entry the region is simply entered again */
         at->rip = native_address(at->rip);
+    if (!context->state->sealed)
+        os_sigmask(OS_SIG_SETMASK, &mask, NULL);
     return handler;
 }
 

@@ -17,6 +17,9 @@ void handlers_adopt(void);
 /* The module is about to be unloaded: the program's handlers without the gate. */
 void handlers_restore(void);
 
+/* The signal that waited for the end of a handler (SIGTRAP): back to the cache, if the thread is where it was. */
+bool handlers_return(struct context *context, const struct os_siginfo *info, struct os_context *at);
+
 /* A step of a thread that holds a signal back has been made (SIGTRAP). */
 bool handlers_stepped(struct context *context, struct os_context *at);
 

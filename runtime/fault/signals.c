@@ -176,7 +176,8 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         at->rip = (uint64_t)&guarded_fault;
         return;
     }
-    if (signal == OS_SIGTRAP && info->code == TRAP_TRACE && context && handlers_stepped(context, at))
+    if (signal == OS_SIGTRAP && (handlers_return(context, info, at) ||
+                                 (context && info->code == TRAP_TRACE && handlers_stepped(context, at))))
         return;
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);

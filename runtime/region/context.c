@@ -126,6 +126,20 @@ bool context_is_lent(const struct context *context) {
     return context->thread != os_gettid();
 }
 
+/* A thread that has inherited the gs base from its parent, and the control block from the slot's dead thread, uses the slot
+ * without having asked for it: the control block knows which one it is. */
+static bool is_in_use(struct context *slot) {
+    int32_t user = 0;
+    const unsigned place = payload_header.flags & HEADER_GLIBC ? GLIBC_THREAD_ID : MUSL_THREAD_ID;
+    if (os_thread_alive(slot->thread))
+        return true;
+    if (!slot->owner || safe_copy(&user, (const void *)(slot->owner + place), sizeof user) < sizeof user || user <= 0 ||
+        !os_thread_alive(user))
+        return false;
+    slot->thread = user;
+    return true;
+}
+
 /* The slot of this thread control block, one whose thread is gone, or a fresh one.  Under the lock. */
 static struct context *claim(struct state *state, uint64_t owner) {
     follow_fork(state);
@@ -133,7 +147,7 @@ static struct context *claim(struct state *state, uint64_t owner) {
         if (slot_at(state, i)->owner == owner)
             return slot_at(state, i); /* ours, or of a dead thread whose control block we have inherited */
     for (uint64_t i = 0; i < state->contexts_used; i++)
-        if (!os_thread_alive(slot_at(state, i)->thread))
+        if (!is_in_use(slot_at(state, i)))
             return slot_at(state, i);
     struct context *fresh = slot_at(state, state->contexts_used);
     const uint64_t room = state->contexts_size - state->contexts_used * CONTEXT_BYTES;

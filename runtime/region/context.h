@@ -38,6 +38,8 @@ enum {
 
 enum {
     PATCH_TO_STATE_SHIFT = 1,      /* struct patch is twice as large as struct patch_state */
+    GLIBC_THREAD_ID = 0x2d0,       /* struct pthread.tid, from the fs base */
+    MUSL_THREAD_ID = 0x30,
     GLIBC_MULTIPLE_THREADS = 0x18, /* tcbhead_t.multiple_threads, from the fs base */
     LOG_KEEP_BYTES = 1 << 20,      /* a longer log is given back to the system at commit */
 };
@@ -134,6 +136,9 @@ struct context {
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
     uint64_t held_mask; /* the thread's signal mask while one is held */
+    /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
+     * where in the cache that was. */
+    uint64_t interrupted, interrupted_rsp, interrupted_code;
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");

@@ -142,6 +142,52 @@ void log_new_epoch(struct context *context) {
 }
 
 /* False: it cannot be undone, and with it nothing before it. */
+enum { SETTLED_BYTES = GRANULE_BYTES + OVERHANG_BYTES, SETTLED_MAP = SETTLED_BYTES / 8 };
+
+static void restore_changed(uintptr_t address, const uint8_t *data) {
+    const uint8_t *next = data + SETTLED_MAP;
+    for (unsigned i = 0; i < SETTLED_BYTES; i++)
+        if (data[i / 8] >> i % 8 & 1)
+            safe_copy((void *)(address + i), next++, 1);
+}
+
+/* A granule's old bytes that are what memory holds tell nothing: their place takes the map of the others.  Where nearly
+ * all have changed there is no room for it, and hardly a byte that is not the region's. */
+static void settle(const struct record *record) {
+    uint8_t now[SETTLED_BYTES], map[SETTLED_MAP] = {0}, *old = (uint8_t *)record->data;
+    unsigned changed = 0;
+    if (safe_copy(now, (const void *)record->operand, sizeof now) < sizeof now)
+        return;
+    for (unsigned i = 0; i < SETTLED_BYTES; i++)
+        changed += now[i] != old[i];
+    if (changed > SETTLED_BYTES - SETTLED_MAP)
+        return;
+    changed = 0;
+    for (unsigned i = 0; i < SETTLED_BYTES; i++)
+        if (now[i] != old[i]) {
+            map[i / 8] |= (uint8_t)(1u << i % 8);
+            now[changed++] = old[i]; /* behind what is still to be looked at */
+        }
+    for (unsigned i = 0; i < SETTLED_MAP; i++)
+        old[i] = map[i];
+    for (unsigned i = 0; i < changed; i++)
+        old[SETTLED_MAP + i] = now[i];
+    struct trailer *trailer = (struct trailer *)((uintptr_t)record->data + SETTLED_BYTES);
+    trailer->size = SETTLED_BYTES | (uint64_t)LOG_CHANGED << KIND_SHIFT;
+}
+
+void log_settle(struct context *context) {
+    if (context->exact)
+        return;
+    for (uint64_t at = context->log; at > context->log_start;) {
+        const struct record record = log_record(at);
+        at = (uint64_t)record.data;
+        if (record.kind == LOG_BYTES && record.size == SETTLED_BYTES)
+            settle(&record);
+    }
+    log_new_epoch(context);
+}
+
 static bool undo(struct context *context, const struct record *record) {
     const uint64_t operand = record->operand, *data = record->data;
     switch (record->kind) {
@@ -191,6 +237,9 @@ static bool undo(struct context *context, const struct record *record) {
         break;
     case LOG_NOTHING:
         break;
+    case LOG_CHANGED:
+        restore_changed(operand, (const uint8_t *)data);
+        break;
     }
     return true;
 }
@@ -230,6 +279,29 @@ bool log_defers(const struct context *context, uintptr_t start, size_t size) {
             return true;
     }
     return false;
+}
+
+bool log_touches(const struct context *context, uintptr_t start, size_t size) {
+    for (uint64_t at = context->log; at > context->log_start;) {
+        const struct record record = log_record(at);
+        const bool bytes = record.kind == LOG_BYTES || record.kind == LOG_WORD, remap = record.kind == LOG_REMAP;
+        const uint64_t begin = remap ? record.data[2] : record.operand;
+        const uint64_t length = bytes ? record.size : remap ? record.data[3] : record.data[0];
+        at = (uint64_t)record.data;
+        if ((bytes || remap || record.kind == LOG_UNMAP) && begin < start + size && start < begin + length)
+            return true;
+    }
+    return false;
+}
+
+void log_forget_descriptors(struct context *context, uint64_t first, uint64_t last) {
+    for (uint64_t at = context->log; at > context->log_start;) {
+        const struct record record = log_record(at);
+        struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
+        at = (uint64_t)record.data;
+        if ((record.kind == LOG_CLOSE || record.kind == LOG_OFFSET) && (uint32_t)record.operand - first <= last - first)
+            trailer->size = record.size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
+    }
 }
 
 static void run_deferred(struct context *context, bool blocks) {

@@ -30,6 +30,7 @@ enum log_kind {
     LOG_ALLOCATED,      /* block (address) came from the allocator: free it */
     LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit; it began with data[1] */
     LOG_NOTHING,        /* and has been done */
+    LOG_CHANGED,        /* memory: a bit for each byte that shall be restored, then those bytes (log_settle) */
 };
 
 /* A record, found by where it ends; data is where the one before it ends. */
@@ -42,6 +43,10 @@ struct record {
 
 enum { LOG_PROBED = 1 << 20 }; /* of a longer range only what is mapped is logged */
 
+/* Somebody else (a signal handler of the program's) is about to write, maybe beside what the region has written: only
+ * bytes that the region has changed by now are restored of what was logged in granules. */
+void log_settle(struct context *context);
+
 /* Reserve the log; false: no memory at all. */
 bool log_create(struct context *context);
 
@@ -52,6 +57,9 @@ void log_destroy(struct context *context);
 bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
 bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
+
+bool log_touches(const struct context *context, uintptr_t start, size_t size); /* a rollback would change mappings there, or their bytes */
+void log_forget_descriptors(struct context *context, uint64_t first, uint64_t last); /* closed now: others may get their numbers */
 
 /* A rollback shall restore this there, where it would restore something older. */
 void log_amend(struct context *context, uintptr_t address, const void *data, size_t size);

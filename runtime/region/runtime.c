@@ -221,7 +221,7 @@ uint32_t gate_slow(const struct patch *patch, uint64_t entry) {
     }
     if (context->depth) {
         /* Left without our seeing it (a native longjmp)?  Else a signal handler, or a vfork child, runs inside. */
-        if (context_is_lent(context) || entry <= context->mark_rsp ||
+        if (context_is_lent(context) || entry - (uint64_t)context < CONTEXT_BYTES || entry <= context->mark_rsp ||
             entry - context->mark_rsp > (64ul << 20)) {
             degrade(state, patch, REASON_REENTERED);
             return 0;

@@ -147,14 +147,16 @@ bool go_to(struct context *context, uintptr_t target) {
     enum reason reason;
     bool executable;
     struct translation *found = translation_of(target, true, &reason, &executable);
-    if (found) {
-        *entry = found->entry;
-        context->resume = found->body;
+    const uintptr_t body = found ? __atomic_load_n(&found->body, __ATOMIC_RELAXED) : 0;
+    const uintptr_t behind = found ? __atomic_load_n(&found->entry, __ATOMIC_RELAXED) : 0;
+    if (body && behind) { /* another thread may be dropping it */
+        *entry = behind;
+        context->resume = body;
         return false;
     }
     if (!executable)
         return raise_wild_jump(context, target);
-    go_native(context, target, reason);
+    go_native(context, target, found ? REASON_UNKNOWN_CODE : reason);
     return false;
 }
 
@@ -349,7 +351,8 @@ static void log_other_store(struct context *context) {
     }
     if (at.address_size_override)
         address = (uint32_t)address;
-    if (at.segment == 0x64 && at.memory != MEMORY_OTHER) /* of movdir64b the source's */
+    /* For strings and movdir64b it stands before the source: what is written lies in es. */
+    if (at.segment == 0x64 && at.memory != MEMORY_OTHER && at.memory != MEMORY_STRING)
         address += context->owner;
     const bool masked = at.memory == MEMORY_MASKED;
     context->behind = context->resume + at.length;

@@ -116,6 +116,10 @@ void *metadata_allocate(size_t size); /* zeroed; NULL: no memory */
 uintptr_t cache_source_of(uintptr_t code);
 bool cache_contains(uintptr_t code);
 
+/* Code in the unit around `near`, or elsewhere in the cache, from which a thread may go on that is about to run `source`
+ * with the program's own registers; 0: none known. */
+uintptr_t cache_code_of(uintptr_t near, uintptr_t source);
+
 /* The same, whole: the entry of the map that speaks for `code`, and its unit; NULL: not in the cache. */
 const struct source_map *cache_map_of(uintptr_t code, const struct unit **unit);
 

@@ -118,11 +118,11 @@ static enum reason publish(struct builder *builder) {
     struct arena *arena = builder->arena;
     size_t bytes = emitted(&builder->out), pages = (bytes + OS_PAGE - 1) & -OS_PAGE;
     uintptr_t start = (uintptr_t)builder->out.start;
-    if (!os_protect((void *)start, pages, OS_READ | OS_EXECUTE))
-        return REASON_NO_EXECUTABLE;
-    struct source_map *map = metadata_allocate(builder->map_count * sizeof *map);
+    struct source_map *map = metadata_allocate(builder->map_count * sizeof *map); /* before the pages are closed */
     if (!map)
         return REASON_NO_MEMORY;
+    if (!os_protect((void *)start, pages, OS_READ | OS_EXECUTE))
+        return REASON_NO_EXECUTABLE;
     for (uint32_t i = 0; i < builder->map_count; i++)
         map[i] = builder->map[i];
     struct unit unit = {start, start + bytes, builder->root, map, builder->map_count, 0};

@@ -77,6 +77,7 @@ FOUND = {
     "a masked store that begins in memory that is not mapped": "2662a27e0f218cffda1bfaff",
     "a return to where no code is": "c3",
     "an instruction that is run natively, near the end of the stack": "400f014c24ed",
+    "a segment prefix, which a string does not write with": "6467f3ab",
 }
 """What campaigns have found and a few states of every form need not meet, by its encoding."""
 

@@ -19,7 +19,7 @@ _REFUSED = {
     },
     "writes to memory of whoever it is told": {"process_madvise", "process_vm_writev", "ptrace"},
     "what it writes depends on what it is given to read": {"bpf", "keyctl", "quotactl", "quotactl_fd"},
-    "changes how memory is mapped or reached": {"pkey_mprotect", "remap_file_pages", "modify_ldt"},
+    "changes how memory is mapped or reached": {"remap_file_pages", "modify_ldt"},
     "restarted by the kernel only": {"restart_syscall"},
     "of the machine, not of a program": {
         "delete_module", "finit_module", "init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load", "reboot",

@@ -315,6 +315,7 @@ leave:
     mov rax, MARK(rcx, patch_state)
     count (rax + OFFSET_patch_state_commits)
     xor eax, eax
+    mov CTX(irreversible), rax
     mov CTX(depth), rax
     mov CTX(mark_rsp), rax
     sub rcx, MARK_BYTES

@@ -11,7 +11,7 @@
 
 enum { SPILLS = 4, NOBODY = 0xff, NOT_SPILLED = SPILLS };
 
-enum { OPCODE_STORE = 0x89, OPCODE_LOAD = 0x8b, OPCODE_LAHF = 0x9f, OPCODE_SAHF = 0x9e, OPCODE_ADD_AL = 0x04 };
+enum { OPCODE_STORE = 0x89, OPCODE_LOAD = 0x8b, OPCODE_LAHF = 0x9f, OPCODE_SAHF = 0x9e, OPCODE_ADD_AL = 0x04, OPCODE_XCHG_RCX = 0x91 };
 
 enum flags_place {
     FLAGS_LIVE,    /* in the flags register */
@@ -26,6 +26,7 @@ struct bookkeeping {
     uint8_t flags_slot;      /* where ax with the flags was stored, or NOT_SPILLED */
     enum flags_place flags;
     bool target_in_register; /* SOURCE_LOOKUP: rcx has not been stored yet */
+    bool exchanged;          /* rax is in rcx, for jrcxz */
 };
 
 /* The number of the spill slot that an instruction accesses. */
@@ -69,6 +70,8 @@ static void follow(struct bookkeeping *book, const struct instruction *decoded, 
         book->target_in_register = false;
     } else if (opcode == 0x90 && decoded->opcode_offset == 1) { /* seto al, behind lahf */
         book->flags = FLAGS_IN_AX;
+    } else if (opcode == OPCODE_XCHG_RCX && decoded->length == 2) {
+        book->exchanged = !book->exchanged;
     } else if (opcode == OPCODE_ADD_AL && decoded->length == 2) {
         book->flags = FLAGS_IN_AH;
     } else if (opcode == OPCODE_SAHF && decoded->length == 1) {
@@ -78,7 +81,7 @@ static void follow(struct bookkeeping *book, const struct instruction *decoded, 
 }
 
 static struct bookkeeping at_start(enum source_kind kind, uintptr_t code) {
-    struct bookkeeping book = {{NOBODY, NOBODY, NOBODY, NOBODY}, 0, NOT_SPILLED, FLAGS_LIVE, false};
+    struct bookkeeping book = {{NOBODY, NOBODY, NOBODY, NOBODY}, 0, NOT_SPILLED, FLAGS_LIVE, false, false};
     struct instruction first;
     const uint8_t *bytes = (const uint8_t *)code;
     if (kind == SOURCE_INSTRUCTION || kind == SOURCE_ARRIVING || !decode(bytes, 15, code, 64, &first))
@@ -140,6 +143,11 @@ bool exact_state(const struct context *context, struct os_context *at) {
     const enum source_kind kind = source_map_kind(map);
     const uintptr_t code = unit->code + source_map_code(map);
     const struct bookkeeping book = read_again(kind, code, at->rip);
+    if (book.exchanged) {
+        const uint64_t rax = at->rcx;
+        at->rcx = at->rax;
+        at->rax = rax;
+    }
     uintptr_t source = unit->source + (intptr_t)map->source;
     if (kind == SOURCE_LOOKUP)
         source = book.target_in_register ? at->rcx : context->target;
@@ -158,5 +166,4 @@ void exact_resume(const struct context *context, struct os_context *at) {
         *register_of(at, number) = context->registers.general[number];
     at->eflags = context->registers.flags;
     at->rip = context->resume;
-    exact_state(context, at);
 }

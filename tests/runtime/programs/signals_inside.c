@@ -15,7 +15,7 @@ __attribute__((noipa)) long region(long n) {
 }
 static void on_alarm(int number) {
     (void)number;
-    if (region(10) != 47)
+    if (region(10) != 50)
         ticks = -1000000;
     ticks++;
 }

@@ -385,6 +385,8 @@ int main(int argc, char **argv) {
     if (threads && !pipe(question) && !pipe(answer))
         pthread_create(&other, NULL, neighbour, NULL);
     for (int i = 0; i < COUNT; i++) {
+        if (threads && !strncmp(cases[i].name, "futex_", 6))
+            continue; /* the kernel changes a word that others may have seen: that ends the region */
         prepare(i);
         long result = region(i);
         int wrong = result == -1 && faults ? wrong_bytes() : 0;
