@@ -17,7 +17,7 @@ static void on_alarm(int number, siginfo_t *info, void *argument) {
     const int in_loop = pc >= loop_begin && pc < loop_end, in_helper = pc >= helper_begin && pc < helper_end;
     seen++;
     if (pc < __executable_start || pc >= etext)
-        foreign++;
+        foreign++; // a few: an instruction that the jump at an entry has displaced
     if (!in_loop && !in_helper)
         return;
     inside++;
@@ -52,7 +52,7 @@ int main(void) {
     for (int i = 0; i < 400 && inside < 500; i++)
         shortened += region() != TIMES;
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-    printf("seen %d, foreign %d, inside %d, wrong %d, shortened %ld\n", seen >= 200, foreign != 0, inside > 200,
+    printf("seen %d, foreign %d, inside %d, wrong %d, shortened %ld\n", seen >= 200, foreign * 50 > seen, inside > 200,
            wrong != 0, shortened);
     return 0;
 }
