@@ -121,7 +121,9 @@ static bool reallocate(struct context *context, uintptr_t address, uint64_t old,
     uint64_t usable;
     if (!old)
         return finish(context, note(context, native(hooks()->malloc, size, 0)));
-    if (!size_of(context, old, &usable) || waits_already(context, old))
+    if (waits_already(context, old))
+        return raise_fault(context, FAULT_ABORT, address, old);
+    if (!size_of(context, old, &usable))
         return false;
     if (size && size <= usable && size >= usable / 2)
         return finish(context, old);
@@ -174,7 +176,7 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
     const uint64_t *general = context->registers.general;
     const uint64_t a = general[RDI], b = general[RSI], c = general[RDX];
     uint64_t product;
-    if (!hooks()->malloc)
+    if (!hooks()->malloc || !context->depth)
         return false;
     if (!log_has_room(context, 128)) {
         go_native(context, address, REASON_LOG_FULL);

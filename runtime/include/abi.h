@@ -10,7 +10,7 @@
  *     +events_path       NUL-terminated path, if any
  *
  * and, behind .bss of its last writable PT_LOAD, a zero-initialised *state* (struct state in state.h) that the runtime
- * alone writes; it begins on a page, behind one page that the runtime makes inaccessible.  All addresses in these
+ * alone writes; it begins on a page, behind one page that the runtime makes read-only.  All addresses in these
  * tables are link-time virtual addresses; the load bias is the difference between where the header is and
  * header_address.
  *

@@ -70,8 +70,7 @@ struct mark {
     uint16_t x87_control;
     uint16_t padding;
     struct patch_state *patch_state;
-    uint64_t effects_irreversible; /* context.irreversible at entry */
-    uint64_t reserved[3];
+    uint64_t reserved[4];
 };
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
@@ -117,7 +116,6 @@ struct context {
 
     /* From here on only C looks. */
     struct state *state;
-    uint64_t filter_epoch; /* epoch to use when single-threaded */
     uint64_t log_end;
     uint64_t marks_start;
     uint64_t deferred_bytes;
@@ -146,17 +144,16 @@ _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behin
 /* Requests of translated code to C, run on the private stack with every register saved in .registers. */
 enum service {
     SERVICE_DISPATCH,  /* indirect branch missed the table: .target */
-    SERVICE_LINK,      /* direct branch to a block that is not linked yet: .target, slot in .argument[0] */
+    SERVICE_LINK,      /* direct branch to a block that is not linked yet: slot in .argument[0] */
     SERVICE_LOG,       /* a store the filter did not know: address .argument[0], bytes .argument[1] */
-    SERVICE_LOG_OTHER, /* a store of unusual form: instruction address .argument[0] */
+    SERVICE_LOG_OTHER, /* a store of unusual form: the instruction's address, as a slot, in .argument[0] */
     SERVICE_SYSCALL,   /* before a system call; .target: address behind it */
     SERVICE_SYSCALL_DONE,
-    SERVICE_NATIVE, /* give up emulation here: .target, reason in .argument[0] */
-    SERVICE_STACK,  /* rsp was loaded with something: is it still ours? .target: next instruction */
-    SERVICE_COMMIT, /* the outermost region is left and something waited for that: .target */
+    SERVICE_NATIVE, /* give up emulation here: where, as a slot, in .argument[0], reason in .argument[1] */
+    SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
-    SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target, patch in .argument[0] */
+    SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_COUNT,
 };
 

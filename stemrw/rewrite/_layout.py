@@ -67,7 +67,7 @@ def place(elf: Elf, state_size: int, payload_size: int) -> Layout:
     writable = _writable(elf)
     protected = [segment.end for segment in elf.segments if segment.kind == PT_GNU_RELRO]
     behind = align(max(writable.end, *protected, 0), PAGE)  # RELRO may be padded
-    state = behind + PAGE  # the runtime makes the page between inaccessible: .bss ends at a hole, as it did
+    state = behind + PAGE  # the runtime makes the page between read-only: what overruns .bss faults, as it did
     end = state + state_size
     above = [load.address & -PAGE for load in elf.loads if load.address > writable.address]
     if above and align(end, PAGE) > min(above):

@@ -11,7 +11,13 @@
 
 enum { SPILLS = 4, NOBODY = 0xff, NOT_SPILLED = SPILLS };
 
-enum { OPCODE_STORE = 0x89, OPCODE_LOAD = 0x8b, OPCODE_LAHF = 0x9f, OPCODE_SAHF = 0x9e, OPCODE_ADD_AL = 0x04, OPCODE_XCHG_RCX = 0x91 };
+enum {
+    OPCODE_STORE = 0x89,
+    OPCODE_LOAD = 0x8b,
+    OPCODE_SAHF = 0x9e,
+    OPCODE_ADD_AL = 0x04,
+    OPCODE_XCHG_RCX = 0x91,
+};
 
 enum flags_place {
     FLAGS_LIVE,    /* in the flags register */
