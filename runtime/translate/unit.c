@@ -121,12 +121,14 @@ static enum reason publish(struct builder *builder) {
     struct source_map *map = metadata_allocate(builder->map_count * sizeof *map); /* before the pages are closed */
     if (!map)
         return REASON_NO_MEMORY;
-    if (!os_protect((void *)start, pages, OS_READ | OS_EXECUTE))
+    arena->next = start + pages; /* first: a child that is forked in between must not write to pages that are closed */
+    if (!os_protect((void *)start, pages, OS_READ | OS_EXECUTE)) {
+        arena->next = start;
         return REASON_NO_EXECUTABLE;
+    }
     for (uint32_t i = 0; i < builder->map_count; i++)
         map[i] = builder->map[i];
     struct unit unit = {start, start + bytes, builder->root, map, builder->map_count, 0};
-    arena->next = start + pages;
     if (!unit_add(&unit))
         return REASON_NO_MEMORY;
     for (uint32_t c = 0; c < builder->cold_count; c++)
