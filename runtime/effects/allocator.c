@@ -99,16 +99,6 @@ static bool free_later(struct context *context, uintptr_t block, uint64_t size) 
     return true;
 }
 
-/* As after the function's own ret. */
-static bool finish(struct context *context, uint64_t result) {
-    uint64_t *general = context->registers.general;
-    uintptr_t caller = 0;
-    safe_copy(&caller, (const void *)general[RSP], sizeof caller);
-    general[RAX] = result;
-    general[RSP] += 8;
-    return go_to(context, caller);
-}
-
 /* There is room in the log: see allocator_call. */
 static uint64_t note(struct context *context, uint64_t block) {
     if (block)
@@ -120,17 +110,17 @@ static uint64_t note(struct context *context, uint64_t block) {
 static bool reallocate(struct context *context, uintptr_t address, uint64_t old, uint64_t size) {
     uint64_t usable;
     if (!old)
-        return finish(context, note(context, native(hooks()->malloc, size, 0)));
+        return hook_return(context, note(context, native(hooks()->malloc, size, 0)));
     if (waits_already(context, old))
         return raise_fault(context, FAULT_ABORT, address, old);
     if (!size_of(context, old, &usable))
         return false;
     if (size && size <= usable && size >= usable / 2)
-        return finish(context, old);
+        return hook_return(context, old);
     const bool only_frees = !size && payload_header.flags & HEADER_GLIBC;
     const uint64_t block = only_frees ? 0 : native(hooks()->malloc, size, 0);
     if (!block && !only_frees)
-        return finish(context, 0);
+        return hook_return(context, 0);
     if (block)
         safe_copy((void *)block, (const void *)old, size < usable ? size : usable);
     if (!free_later(context, old, usable)) {
@@ -139,37 +129,37 @@ static bool reallocate(struct context *context, uintptr_t address, uint64_t old,
         go_native(context, address, REASON_LOG_FULL);
         return false;
     }
-    return finish(context, note(context, block));
+    return hook_return(context, note(context, block));
 }
 
 static bool release(struct context *context, uintptr_t address, uint64_t block) {
     uint64_t usable;
     if (!block)
-        return finish(context, 0);
+        return hook_return(context, 0);
     if (waits_already(context, block))
         return raise_fault(context, FAULT_ABORT, address, block);
     if (!size_of(context, block, &usable))
         return false;
     if (free_later(context, block, usable))
-        return finish(context, context->registers.general[RAX]);
+        return hook_return(context, context->registers.general[RAX]);
     go_native(context, address, REASON_LOG_FULL);
     return false;
 }
 
 static bool allocate_to(struct context *context, uint64_t place, uint64_t alignment, uint64_t size) {
     if (!alignment || alignment & (alignment - 1) || alignment % 8)
-        return finish(context, OS_EINVAL);
+        return hook_return(context, OS_EINVAL);
     if (!log_range(context, place, 8))
         return false;
     const uint64_t block = native(hooks()->memalign, alignment, size);
     if (!block)
-        return finish(context, OS_ENOMEM);
+        return hook_return(context, OS_ENOMEM);
     if (safe_copy((void *)place, &block, 8) < 8) {
         allocator_free(block);
         return false; /* its own code faults there */
     }
     note(context, block);
-    return finish(context, 0);
+    return hook_return(context, 0);
 }
 
 bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t address) {
@@ -187,13 +177,13 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
     case HOOK_NEW_ALIGNED:
         product = kind == HOOK_NEW ? native(hooks()->malloc, a, 0) : native(hooks()->memalign, b, a);
         if (product)
-            return finish(context, note(context, product));
+            return hook_return(context, note(context, product));
         go_native(context, address, REASON_SHARED_STATE);
         return false;
     case HOOK_MALLOC:
-        return finish(context, note(context, native(hooks()->malloc, a, 0)));
+        return hook_return(context, note(context, native(hooks()->malloc, a, 0)));
     case HOOK_CALLOC:
-        return finish(context, note(context, native(hooks()->calloc, a, b)));
+        return hook_return(context, note(context, native(hooks()->calloc, a, b)));
     case HOOK_REALLOC:
         return reallocate(context, address, a, b);
     case HOOK_REALLOCARRAY:
@@ -201,11 +191,11 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
     case HOOK_FREE:
         return release(context, address, a);
     case HOOK_MEMALIGN:
-        return finish(context, note(context, native(hooks()->memalign, a, b)));
+        return hook_return(context, note(context, native(hooks()->memalign, a, b)));
     case HOOK_POSIX_MEMALIGN:
         return allocate_to(context, a, b, c);
     case HOOK_VALLOC:
-        return finish(context, note(context, native(hooks()->memalign, OS_PAGE, a)));
+        return hook_return(context, note(context, native(hooks()->memalign, OS_PAGE, a)));
     default:
         return false;
     }

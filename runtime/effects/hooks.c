@@ -1,6 +1,7 @@
 #include "effects/hooks.h"
 
 #include "arch/x86_64/emit.h"
+#include "decode/decode.h"
 #include "effects/allocator.h"
 #include "effects/words.h"
 #include "region/loader.h"
@@ -95,10 +96,38 @@ static void add_names(struct hooks *hooks, const struct link_map *module, const 
     }
 }
 
+/* What a stub of calls that are bound late comes to first ends in a call of the function that binds. */
+static uintptr_t binding_function(uintptr_t resolver) {
+    enum { STEPS = 64, LONGEST = 15 };
+    struct instruction decoded;
+    uint8_t bytes[LONGEST];
+    for (unsigned i = 0; i < STEPS; i++, resolver += decoded.length) {
+        const size_t available = safe_copy(bytes, (const void *)resolver, sizeof bytes);
+        if (!decode(bytes, (unsigned)available, resolver, 64, &decoded) || decoded.flow == FLOW_RETURN)
+            return 0;
+        if (decoded.flow == FLOW_CALL)
+            return decoded.target;
+    }
+    return 0;
+}
+
+static void add_binding(struct hooks *hooks) {
+    struct link_map module;
+    bool more = loader_first(&module_runtime()->facts, &module);
+    for (unsigned i = 0; more && i < MAX_MODULES; i++, more = loader_next(&module)) {
+        const uintptr_t resolver = loader_resolver(&module), address = resolver ? binding_function(resolver) : 0;
+        if (address && hooks->count < MAX_HOOKS) {
+            hooks->hooks[hooks->count++] = (struct hook){.address = address, .kind = HOOK_RESOLVE};
+            return;
+        }
+    }
+}
+
 /* The module that defines malloc, and the C library, where locks and condition variables are. */
 static void look_up(struct hooks *hooks) {
     struct link_map allocator, library;
     *hooks = (struct hooks){.known = 1};
+    add_binding(hooks);
     const uintptr_t locks = first_definition("pthread_mutex_lock", &library);
     const uintptr_t malloc = first_definition("malloc", &allocator);
     const struct name *end = names + sizeof names / sizeof *names;
@@ -182,6 +211,23 @@ static void settle(struct context *context, uintptr_t address) {
     context->quiet = context->mark_rsp = rsp;
 }
 
+bool hook_return(struct context *context, uint64_t result) {
+    uint64_t *general = context->registers.general;
+    uintptr_t caller = 0;
+    safe_copy(&caller, (const void *)general[RSP], sizeof caller);
+    general[RAX] = result;
+    general[RSP] += 8;
+    return go_to(context, caller);
+}
+
+/* Its counters are no one thread's, what it writes else is the same every time, and all arguments are integers. */
+static bool resolve(struct context *context, uintptr_t address) {
+    typedef uint64_t function(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+    const uint64_t *general = context->registers.general;
+    return hook_return(context, ((function *)address)(general[RDI], general[RSI], general[RDX], general[RCX],
+                                                      general[R8], general[R9]));
+}
+
 void quiet_ends(struct context *context) {
     if (!context->quiet || context->registers.general[RSP] <= context->quiet)
         return;
@@ -194,6 +240,8 @@ bool hook_call(struct context *context, uintptr_t address) {
     quiet_ends(context);
     if (context->quiet)
         return false;
+    if (kind == HOOK_RESOLVE)
+        return resolve(context, address);
     if (kind == HOOK_SETTLE)
         settle(context, address);
     else if (kind == HOOK_LEAVE)

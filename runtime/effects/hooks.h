@@ -17,6 +17,7 @@ enum hook_kind {
     HOOK_NEW_ALIGNED,    /* (size, alignment) */
     HOOK_POSIX_MEMALIGN, /* (place of the result, alignment, size) */
     HOOK_VALLOC,         /* (size) */
+    HOOK_RESOLVE,        /* the dynamic linker finds what a stub calls for the first time: it comes to the same whoever does */
     HOOK_SETTLE,         /* waits for others, or tells them: what was done before it stays */
     HOOK_LEAVE,          /* a lock of readers and writers, or the allocator's own affairs: the region ends */
 };
@@ -44,6 +45,9 @@ bool is_hook(uintptr_t address);
 
 /* One is called with other threads alive: do it, or go on with its code.  True: a fault was raised. */
 bool hook_call(struct context *context, uintptr_t address);
+
+/* As after the function's own ret.  True: a fault was raised. */
+bool hook_return(struct context *context, uint64_t result);
 
 /* Whether the allocator is among them. */
 bool allocator_known(void);

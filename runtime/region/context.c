@@ -52,6 +52,8 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->thread = os_gettid();
     context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
     context->quiet = context->guard = context->words = 0;
+    context->held = 0;
+    context->interrupted = 0;
     context->mark = context->marks_start;
     context->log = context->published = context->log_start;
     context->stack_top = (uint64_t)context + STACK_TOP_OFFSET;
@@ -77,15 +79,14 @@ static bool furnish(struct context *context) {
             marks /= 4;
     if (!start)
         return false;
-    if (!log_create(context)) {
-        os_unmap(start, marks);
-        return false;
-    }
     context->marks_start = (uint64_t)start;
     context->mark_last = (uint64_t)start + marks - MARK_BYTES;
     context->epoch = 1ull << EPOCH_SHIFT;
     fill_table(context);
-    return true;
+    if (log_create(context)) /* last: it says that all is there, to a child forked in between too */
+        return true;
+    os_unmap(start, marks);
+    return false;
 }
 
 static struct context *slot_at(const struct state *state, uint64_t index) {

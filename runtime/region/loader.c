@@ -73,6 +73,15 @@ bool loader_next(struct link_map *map) {
     return map->next && copy(map, map->next, sizeof *map);
 }
 
+uintptr_t loader_resolver(const struct link_map *map) {
+    enum { DT_PLTGOT = 3, MAX_ENTRIES = 256 };
+    uint64_t entry[2], table[3];
+    for (unsigned i = 0; i < MAX_ENTRIES && copy(entry, map->dynamic + i * sizeof entry, sizeof entry) && entry[0]; i++)
+        if (entry[0] == DT_PLTGOT) /* its own dynamic section, its link_map, the resolver */
+            return copy(table, entry[1] < map->bias ? entry[1] + map->bias : entry[1], sizeof table) ? table[2] : 0;
+    return 0;
+}
+
 void ranges_from_loader(struct range_list *list, const struct program_facts *facts) {
     uint64_t bias;
     program_dynamic(facts, &bias);

@@ -16,6 +16,9 @@ struct link_map { /* its beginning, of glibc's and of musl's */
 bool loader_first(const struct program_facts *facts, struct link_map *map); /* false: none, a static program */
 bool loader_next(struct link_map *map);
 
+/* Where its calls that are bound late are bound; 0: it has none. */
+uintptr_t loader_resolver(const struct link_map *map);
+
 /* Where the functions of that name lie which the module defines, in each of their versions; how many. */
 unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t *found, unsigned capacity);
 

@@ -31,8 +31,9 @@ bool log_create(struct context *context) {
         char *start = room ? os_map(0, size + WIDE_BYTES, OS_READ | OS_WRITE, false) : NULL;
         if (!start)
             continue;
-        context->log_start = context->log = (uint64_t)start + WIDE_BYTES;
         context->log_end = (uint64_t)start + WIDE_BYTES + size;
+        context->log = (uint64_t)start + WIDE_BYTES;
+        __atomic_store_n(&context->log_start, context->log, __ATOMIC_RELEASE); /* last, see furnish in context.c */
         return true;
     }
     return false;
