@@ -12,6 +12,7 @@
 #include "arch/x86_64/unistd.h"
 #include "os/linux.h"
 #include "include/abi.h"
+#include "include/rules.h"
 #include "include/state.h"
 #include "region/context.h"
 #include "region/runtime.h"
@@ -52,6 +53,18 @@ void export_abi(void) {
     CONSTANT(FAULT_BAD_SYSCALL);
     CONSTANT(FAULT_WILD_JUMP);
     CONSTANT(FAULT_HANG);
+    CONSTANT(FAULT_STACK_SMASH);
+    CONSTANT(FAULT_CONTROL_FLOW);
+    CONSTANT(FAULT_HEAP_OVERFLOW);
+    CONSTANT(FAULT_USE_AFTER_FREE);
+    CONSTANT(FAULT_DOUBLE_FREE);
+    CONSTANT(FAULT_INVALID_FREE);
+    CONSTANT(FAULT_OUT_OF_BOUNDS);
+    CONSTANT(FAULT_MEMORY_EXHAUSTION);
+    CONSTANT(FAULT_PREDICATE);
+
+    CONSTANT(RULE_MODULE);
+    CONSTANT(RULE_BUDGET);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -100,7 +113,16 @@ void export_abi(void) {
     FIELD(payload_header, events_path);
     FIELD(payload_header, text_start);
     FIELD(payload_header, text_end);
+    FIELD(payload_header, rule_table);
+    FIELD(payload_header, rule_count);
     FIELD(payload_header, plan_hash);
+
+    STRUCT(rule);
+    FIELD(rule, kind);
+    FIELD(rule, patch);
+    FIELD(rule, address);
+    FIELD(rule, end);
+    FIELD(rule, value);
 
     STRUCT(patch);
     FIELD(patch, address);

@@ -7,6 +7,7 @@
  *     +patch_table       struct patch[patch_count]   (sorted by address)
  *                        gates                       (one per patch: what the jump at the patched entry leads to)
  *                        displaced instructions      (one sequence per patch: the overwritten instructions, moved)
+ *     +rule_table        struct rule[rule_count]     (rules.h)
  *     +events_path       NUL-terminated path, if any
  *
  * and, behind .bss of its last writable PT_LOAD, a zero-initialised *state* (struct state in state.h) that the runtime
@@ -22,7 +23,7 @@
 
 #include <stdint.h>
 
-#define ABI_VERSION 3
+#define ABI_VERSION 4
 #define PAYLOAD_MAGIC "STEMRW\x01\n" /* 8 bytes without the NUL, at payload +0 */
 
 enum header_flags {
@@ -44,6 +45,8 @@ struct payload_header {
     uint32_t events_path; /* offset of the path from this header; 0: none */
     uint64_t text_start;  /* the module's own executable segment(s), before patching: [text_start, text_end) */
     uint64_t text_end;
+    uint32_t rule_table; /* offset of struct rule[] from this header */
+    uint32_t rule_count;
     uint8_t plan_hash[32]; /* sha256 of the plan document */
 };
 
@@ -78,8 +81,17 @@ enum fault_class {
     FAULT_RETURN_ADDRESS = 9, /* the region's return address was overwritten */
     FAULT_BAD_SYSCALL = 10,   /* SIGSYS */
     FAULT_WILD_JUMP = 11,     /* control went to memory that is not executable */
-    FAULT_HANG = 12,          /* endless loop (never raised yet: reports only) */
-    FAULT_CLASSES = 13,
+    FAULT_HANG = 12,          /* endless loop */
+    FAULT_STACK_SMASH = 13,   /* a saved frame pointer, a canary or another frame's object was overwritten */
+    FAULT_CONTROL_FLOW = 14,  /* an indirect branch was about to go where no code of the program sends it */
+    FAULT_HEAP_OVERFLOW = 15, /* an access outside a block that is in use, below it too */
+    FAULT_USE_AFTER_FREE = 16,
+    FAULT_DOUBLE_FREE = 17,
+    FAULT_INVALID_FREE = 18,  /* of what was no block's beginning */
+    FAULT_OUT_OF_BOUNDS = 19, /* outside an object that is not on the heap */
+    FAULT_MEMORY_EXHAUSTION = 20,
+    FAULT_PREDICATE = 21, /* what the user has said must not be */
+    FAULT_CLASSES = 22,
 };
 
 struct patch {

@@ -89,7 +89,8 @@ def patch(
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
-        planned = plan(localizations, image, known=known.regions if known else (), return_value=value)
+        had = (known.regions, known.rules) if known else ((), ())
+        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
         if known and events_path is None:
             events_path = known.events
         with about(file):

@@ -81,7 +81,7 @@ def _take_out(
         raise UsageError("no region would be left", file=hardened, hint=hint)
     identity = BinaryIdentity(path=str(hardened), sha256=known.input.sha256, build_id=known.input.build_id)
     with about(hardened):
-        done = rewrite(original, Plan(binary=identity, regions=rest), events_path=known.events)
+        done = rewrite(original, Plan(binary=identity, regions=rest, rules=known.rules), events_path=known.events)
     text = done.manifest.to_json().encode()
     lost = write_output([(target, done.content), (manifest_path(target), text)], like=hardened)
     return lost, summary(done.manifest, target)

@@ -82,7 +82,7 @@ def check_rebuilt(original: Elf, hardened: Elf, manifest: Manifest, image: Runti
         return check("skipped", f"it was made by {made}, which is not installed here: the appended part is not checked")
     identity = BinaryIdentity(path=str(original.path), sha256=manifest.input.sha256, build_id=manifest.input.build_id)
     try:
-        plan = Plan(binary=identity, regions=manifest.regions)
+        plan = Plan(binary=identity, regions=manifest.regions, rules=manifest.rules)
         done = rewrite(original, plan, events_path=manifest.events, image=image)
     except (StemrwError, ValueError) as error:
         return check("failed", f"hardening the original again fails: {error}".splitlines()[0])

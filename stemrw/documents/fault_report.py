@@ -37,6 +37,15 @@ FaultClass = Literal[
     "bad-syscall",
     "wild-jump",
     "hang",
+    "stack-smash",
+    "control-flow",
+    "heap-overflow",
+    "use-after-free",
+    "double-free",
+    "invalid-free",
+    "out-of-bounds",
+    "memory-exhaustion",
+    "predicate",
 ]
 FAULT_CLASSES: tuple[FaultClass, ...] = get_args(FaultClass)
 
@@ -110,6 +119,18 @@ class Hang(Document):
     """The thread used CPU time between samples; False: it waits (in a system call, usually)."""
 
 
+class Block(Document):
+    """What is known of the heap block that was misused."""
+
+    size: int | None = Field(default=None, ge=0)
+    """Bytes that were asked for."""
+    offset: int | None = None
+    """From the block's first byte to the first one accessed: negative below the block."""
+    allocated: tuple[Frame, ...] = ()
+    """Where it was allocated, innermost first: the first frame may be the allocator's."""
+    freed: tuple[Frame, ...] = ()
+
+
 class FaultReport(Document):
     """One fault.  Hand-written reports have only `program`, `pc` and `fault_class`."""
 
@@ -132,6 +153,9 @@ class FaultReport(Document):
     fault_address: Word | None = None
     """The address accessed (computed from the instruction where the kernel does not tell); None where there is none."""
     access: Access | None = None
+    access_size: int | None = Field(default=None, ge=1)
+    """Bytes that the access was about."""
+    block: Block | None = None
     instruction: Instruction | None = None
     registers: dict[str, Word] = Field(default_factory=dict)
 

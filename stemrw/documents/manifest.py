@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from stemrw.documents.base import Address, Document
 from stemrw.documents.plan import PlannedRegion
 from stemrw.documents.read import complaint, read_json, shown
+from stemrw.documents.rules import AnyRule
 from stemrw.errors import DocumentError
 
 SCHEMA = "stemrw.manifest"
@@ -97,6 +98,7 @@ class Manifest(Document):
     output: FileIdentity
     payload: Payload
     regions: tuple[PlannedRegion, ...]
+    rules: tuple[AnyRule, ...] = ()
     patches: tuple[Patch, ...]
     unobserved: tuple[str, ...] = ()
     """What the runtime does not see: imports that change signal handling but are called in another way than through a

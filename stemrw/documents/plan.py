@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from stemrw.documents.base import Address, Document
 from stemrw.documents.fault_report import FAULT_CLASSES
 from stemrw.documents.localization import BinaryIdentity
+from stemrw.documents.rules import AnyRule
 
 ReturnKind = Literal["integer", "double", "void"]
 
@@ -35,6 +36,7 @@ class PlannedRegion(Document):
     return_evidence: tuple[str, ...] = ()
     check_address: Address | None = None
     check_class: str | None = None
+    rules: tuple[AnyRule, ...] = ()
 
     @field_validator("address", "size", "check_address")
     @classmethod
@@ -65,6 +67,8 @@ class Plan(Document):
     version: Literal[1] = 1
     binary: BinaryIdentity
     regions: tuple[PlannedRegion, ...] = Field(min_length=1)
+    rules: tuple[AnyRule, ...] = ()
+    """Those that belong to no region."""
 
     @field_validator("regions")
     @classmethod
@@ -80,6 +84,8 @@ class Plan(Document):
         del data["binary"]["path"]
         for region in data["regions"]:
             del region["why"], region["return_evidence"]
+        for rule in [*data["rules"], *(rule for region in data["regions"] for rule in region["rules"])]:
+            del rule["why"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     def digest(self) -> bytes:

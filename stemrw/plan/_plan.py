@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from stemrw.documents.localization import Localization
 from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.documents.rules import AnyRule
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
@@ -17,13 +18,15 @@ def plan(
     image: Image,
     *,
     known: Sequence[PlannedRegion] = (),
+    known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
-    `known` are regions that the file has already; they stay as they are, but for what the user asks for. `return_value`
-    overrides the result of the region that each fault is to be rescued in. `nets` False leaves out the
+    `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
+    but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
+    in. `nets` False leaves out the
     safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
@@ -37,7 +40,7 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    return Plan(binary=identity(image), regions=tuple(regions.values()))
+    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(known_rules))
 
 
 def _region(
@@ -70,6 +73,7 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     if override:
         result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
         one = one.model_copy(update=result)
+    one = one.model_copy(update={"rules": tuple(dict.fromkeys((*one.rules, *other.rules)))})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

@@ -9,13 +9,14 @@ from itertools import pairwise
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
+from stemrw.documents.rules import AnyRule
 from stemrw.elf import Elf, Segment, align
 from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
 from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
 from stemrw.rewrite._edited import Edited
-from stemrw.rewrite._entry import Entry, Stone, Target, find_entries
+from stemrw.rewrite._entry import ENDBR64, Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
 from stemrw.runtime import RuntimeImage, load_image
 
@@ -64,7 +65,7 @@ def rewrite(
     identity = identify(elf)
     _check_suitable(elf, identity, plan, image)
     sites, unobserved = _sites(elf, plan)
-    layout = _layout.place(elf, image.state_size(len(_places(sites))), _payload_size(sites, image, events_path))
+    layout = _layout.place(elf, image.state_size(len(_places(sites))), _payload_size(plan, sites, image, events_path))
     payload, patches = _payload(elf, plan, sites, layout, image, events_path)
     content, changes = _apply(elf, layout, payload, [(s.entry, p.gate) for s, p in zip(sites, patches, strict=True)])
     manifest = Manifest(
@@ -81,6 +82,7 @@ def rewrite(
             state_size=layout.state_size,
         ),
         regions=plan.regions,
+        rules=plan.rules,
         patches=tuple(patches),
         unobserved=tuple(unobserved),
         events=events_path,
@@ -153,13 +155,14 @@ def _places(sites: list[_Site]) -> list[tuple[int, _Site]]:
     return sorted(entries + stones, key=lambda place: place[0])
 
 
-def _payload_size(sites: list[_Site], image: RuntimeImage, events_path: str | None) -> int:
+def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, events_path: str | None) -> int:
     """Bytes of the payload: those of the moved instructions do not depend on where they go."""
     size = align(len(image.data), 64) + image.structs["patch"].size * len(_places(sites)) + GATE_SIZE * len(sites)
     for site in sites:
         moved = displace(site.entry.instructions, site.entry.original, site.entry.end)
         size += align(len(moved.code), _DISPLACED_ALIGN)
-    return size + len(_path(events_path))
+    rules = len(plan.rules) + sum(len(region.rules) for region in plan.regions)
+    return size + rules * image.structs["rule"].size + len(_path(events_path))
 
 
 def _payload(
@@ -203,6 +206,9 @@ def _payload(
         )
     payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
     payload += code + displaced_code
+    rules = _rules(plan, number, image)
+    rules_at = len(payload)
+    payload += b"".join(rules)
     events_at = len(payload) if events_path is not None else 0
     payload += _path(events_path)
     text = elf.code_segments
@@ -218,11 +224,29 @@ def _payload(
         patch_count=len(places),
         patch_table=table,
         events_path=events_at,
+        rule_table=rules_at,
+        rule_count=len(rules),
         text_start=min(load.address for load in text),
         text_end=max(load.end for load in text),
         plan_hash=plan.digest(),
     )
     return header + payload[len(header) :], patches
+
+
+def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage) -> list[bytes]:
+    """Every struct rule; `number` is the index in the table of patches by address of the patched place."""
+    record, module = image.structs["rule"], image.constants["RULE_MODULE"] & 0xFFFF_FFFF
+    owned: list[tuple[int, AnyRule]] = [(module, rule) for rule in plan.rules]
+    for region in plan.regions:
+        owner = next(number[place] for place in (region.address, region.address + len(ENDBR64)) if place in number)
+        owned += [(owner, rule) for rule in region.rules]
+    found = []
+    for owner, rule in owned:
+        kind = image.constants[f"RULE_{rule.kind.upper().replace('-', '_')}"]
+        words = struct.pack(f"<{len(rule.values())}Q", *rule.values())
+        packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=words)
+        found.append(((owner, kind, rule.address or 0), packed))
+    return [packed for _, packed in sorted(found)]
 
 
 def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:

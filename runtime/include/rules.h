@@ -1,0 +1,27 @@
+/* Rules: what a plan asks of the runtime beyond checkpoint, undo and error value.
+ *
+ * The payload holds them behind the table of patches: struct rule[rule_count], sorted by patch, then kind, then address.
+ * A rule belongs to one region (its index in the table of patches), or to the whole module.  What the values of a
+ * kind mean is said here, and built by the document of the same name in stemrw/documents/rules.py.
+ */
+#ifndef STEMRW_RULES_H
+#define STEMRW_RULES_H
+
+#include <stdint.h>
+
+enum { RULE_MODULE = 0xffffffff }; /* .patch of a rule that belongs to no region */
+
+enum rule_kind {
+    RULE_NONE = 0,
+    RULE_BUDGET = 1, /* of one entry of a region: ticks, CPU milliseconds, bytes of memory; 0: any amount */
+};
+
+struct rule {
+    uint32_t kind;  /* enum rule_kind */
+    uint32_t patch; /* index in the table of patches, or RULE_MODULE */
+    uint64_t address; /* link-time address that it is about; 0: none */
+    uint64_t end;     /* link-time address behind what it is about; 0: none */
+    uint64_t value[5];
+};
+
+#endif
