@@ -2,7 +2,9 @@
 
 drgn unwinds a core file of the copied stack.  It is used for what CFI proves only: where code has none it would go on
 by frame pointers, so the frames behind such code are dropped.  What follows is a guess and marked as one: words on the
-stack that point right behind a call instruction, each followed by CFI as far as that holds.
+stack that point right behind a call instruction, each followed by CFI as far as that holds.  A function that returned
+to where no code is has left the stack, but not without a trace: the return address of its last call is still below, and
+by the CFI at that place its frame ended right where the stack pointer is now.
 
 drgn ends a trace after 1,024 frames.  A deeper one is continued from the registers of its last frame: the core file is
 a memory file whose register note is rewritten in place (98,000 frames in 0.3 s).
@@ -14,6 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from collections.abc import Mapping as Registers
+from itertools import islice
 from typing import NamedTuple
 
 import drgn
@@ -22,12 +25,13 @@ from stemrw.sense.address_space import AddressSpace
 from stemrw.sense.code import follows_call
 from stemrw.sense.core import write_core
 from stemrw.sense.ptrace import REGISTERS
-from stemrw.sense.snapshot import Snapshot
+from stemrw.sense.snapshot import BELOW_STACK, Snapshot
 
 MAX_FRAMES = 1_000_000
 MAX_GUESSES = 32
 _SCANNED_BYTES = 64 << 10
 _DRGN_FRAMES = 1024
+WORD = 8
 
 
 class RawFrame(NamedTuple):
@@ -81,7 +85,8 @@ class Unwinder:
         """All frames, innermost first."""
         frames, note = self._certain(registers)
         if note is not None and len(frames) < MAX_FRAMES:
-            frames += self._guesses(frames[-1], registers)
+            left = self._left(registers) if len(frames) == 1 else []
+            frames += [*left, *self._guesses(frames[-1], registers)]
         return Backtrace(frames, note)
 
     def symbol(self, address: int) -> str | None:
@@ -191,6 +196,25 @@ class Unwinder:
             if extra.loaded_file_bias != bias:  # None: it is not used
                 self._unusable.add(module.path)
         return program
+
+    def _left(self, registers: Registers[str, int]) -> list[RawFrame]:
+        """The function that has just returned to where no code is, behind its last call; none if it is not known."""
+        top = registers["rsp"]
+        above = self._snapshot.memory.word(top)
+        if self._space.is_code(registers["rip"]) or (above is not None and self._is_return_address(above)):
+            return []  # it was called, not returned to
+        for slot in range((top & ~7) - 2 * WORD, top - BELOW_STACK, -WORD):
+            pc = self._snapshot.memory.word(slot)
+            if pc is None:
+                break
+            if not self._is_return_address(pc) or not self._has_cfi(pc - 1):
+                continue
+            # Where the frame is found by rbp: it was restored with the rest, but stood below the return address.
+            at = {**registers, "rip": pc - 1, "rsp": slot + WORD, "rbp": top - 2 * WORD}
+            inner, outer = [*islice(self._unwind(at, depth_one=True), 2), None, None][:2]
+            if inner is not None and outer is not None and outer.stack == top:
+                return [inner._replace(certain=False)]
+        return []
 
     def _guesses(self, last: RawFrame, registers: Registers[str, int]) -> list[RawFrame]:
         """Return addresses that the stack seems to hold above the last certain frame."""
