@@ -65,6 +65,8 @@ void export_abi(void) {
 
     CONSTANT(RULE_MODULE);
     CONSTANT(RULE_BUDGET);
+    CONSTANT(RULE_SET_ERRNO);
+    CONSTANT(RULE_SET_OUT);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -98,6 +100,7 @@ void export_abi(void) {
     CONSTANT(REASON_BREAKPOINT);
     CONSTANT(REASON_SIGNAL);
     CONSTANT(REASON_SEALED);
+    CONSTANT(REASON_OUTPUT);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);

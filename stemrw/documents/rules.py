@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stemrw.documents.base import Address, Document
+
+_WORD = (1 << 64) - 1
 
 
 class Rule(Document):
@@ -38,7 +40,40 @@ class Budget(Rule):
         return self.ticks, self.cpu_milliseconds, self.memory_bytes
 
 
-RULES: tuple[type[Rule], ...] = (Budget,)
+class SetErrno(Rule):
+    """A rescue of the region sets errno, behind the undo.
+
+    `address` is where `__errno_location` lies in this file, in static programs; others find it when they run.
+    """
+
+    kind: Literal["set-errno"] = "set-errno"
+    value: int = Field(ge=0, lt=1 << 31)
+
+    def values(self) -> tuple[int, ...]:
+        return (self.value,)
+
+
+class SetOut(Rule):
+    """A rescue of the region writes `size` bytes, little-endian, at `offset` from the pointer that was argument number
+    `argument` (0: the first) when the region was entered; nothing where that is NULL."""
+
+    kind: Literal["set-out"] = "set-out"
+    argument: int = Field(ge=0, le=5)
+    offset: int = Field(default=0, ge=-(1 << 31), lt=1 << 31)
+    size: Literal[1, 2, 4, 8]
+    value: Address = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> SetOut:
+        if not -(1 << (8 * self.size - 1)) <= self.value < 1 << (8 * self.size):
+            raise ValueError(f"{self.value} does not fit in {self.size} bytes")
+        return self
+
+    def values(self) -> tuple[int, ...]:
+        return self.argument, self.offset & _WORD, self.size, self.value & _WORD
+
+
+RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | SetErrno | SetOut, Field(discriminator="kind")]
