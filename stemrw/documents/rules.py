@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from stemrw.documents.base import Address, Document
 
+Size = Literal[1, 2, 4, 8]
 _WORD = (1 << 64) - 1
 
 
@@ -24,6 +25,10 @@ class Rule(Document):
     def values(self) -> tuple[int, ...]:
         """At most five 64-bit words, as rules.h says for this kind."""
         return ()
+
+    def subject(self) -> tuple[object, ...]:
+        """What only one rule of a region can say anything about; by default, all that the rule says."""
+        return tuple(self.model_dump(exclude={"why"}).values())
 
 
 class Budget(Rule):
@@ -52,6 +57,9 @@ class SetErrno(Rule):
     def values(self) -> tuple[int, ...]:
         return (self.value,)
 
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
+
 
 class SetOut(Rule):
     """A rescue of the region writes `size` bytes, little-endian, at `offset` from the pointer that was argument number
@@ -60,7 +68,7 @@ class SetOut(Rule):
     kind: Literal["set-out"] = "set-out"
     argument: int = Field(ge=0, le=5)
     offset: int = Field(default=0, ge=-(1 << 31), lt=1 << 31)
-    size: Literal[1, 2, 4, 8]
+    size: Size
     value: Address = 0
 
     @model_validator(mode="after")
@@ -72,8 +80,29 @@ class SetOut(Rule):
     def values(self) -> tuple[int, ...]:
         return self.argument, self.offset & _WORD, self.size, self.value & _WORD
 
+    def subject(self) -> tuple[object, ...]:
+        return self.kind, self.argument, self.offset
 
-RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut)
+
+class Escalate(Rule):
+    """A fault that the region meets again and again, within one entry of the next region further out, is rescued there.
+
+    That is so after `same` rescues between which the program has changed nothing, or after `alike` ones with the same
+    fault, called from the same place with the same first two arguments, between which it has read no input; 0: never.
+    """
+
+    kind: Literal["escalate"] = "escalate"
+    same: int = Field(default=64, ge=0, lt=1 << 31)
+    alike: int = Field(default=65536, ge=0, lt=1 << 31)
+
+    def values(self) -> tuple[int, ...]:
+        return self.same, self.alike
+
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
+
+
+RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut, Escalate)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget | SetErrno | SetOut, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | SetErrno | SetOut | Escalate, Field(discriminator="kind")]
