@@ -81,6 +81,18 @@ def decode(
     return Decoded(code[: instruction.len], mnemonic, text, tuple(accesses))
 
 
+def prologue_depth(code: bytes) -> int:
+    """Bytes that a function's first instructions, up to a call or branch, put on the stack below the return address."""
+    depth = 0
+    for instruction in iced_x86.Decoder(64, code):
+        if instruction.flow_control != iced_x86.FlowControl.NEXT:
+            break
+        depth -= instruction.stack_pointer_increment
+        if instruction.mnemonic == iced_x86.Mnemonic.SUB and instruction.op0_register == Register.RSP:
+            depth += instruction.immediate(1) if instruction.op1_kind != iced_x86.OpKind.REGISTER else 0
+    return depth
+
+
 def follows_call(code: bytes) -> bool:
     """Whether the bytes end with a call instruction (direct or indirect), of 2 to 8 bytes."""
     for size in range(2, min(8, len(code)) + 1):

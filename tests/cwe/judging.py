@@ -68,7 +68,7 @@ def build(program: Program, folder: Path, extra: Sequence[str] = ()) -> Built:
     text, symbols = folder / f"{program.name}.{program.language}", folder / program.name
     text.write_text(source(program))
     compiler = ["gcc"] if program.language == "c" else ["g++", "-std=c++17", "-fpermissive"]
-    command = [*compiler, "-w", *program.flavour.flags, *extra, "-o", symbols, text, "-lm"]
+    command: list[str | Path] = [*compiler, "-w", *program.flavour.flags, *extra, "-o", symbols, text, "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unusable(f"does not compile: {next((x for x in done.stderr.splitlines() if 'error' in x), done.stderr)}")
