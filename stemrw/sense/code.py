@@ -23,6 +23,8 @@ _NO_REGISTER = frozenset((Register.NONE, Register.RIP, Register.EIP))
 """What adds nothing to a displacement: those relative to the instruction pointer are absolute already."""
 _SEGMENT_BASES = {Register.FS: "fs_base", Register.GS: "gs_base"}
 
+_IMMEDIATES = (iced_x86.OpKind.IMMEDIATE8TO64, iced_x86.OpKind.IMMEDIATE32TO64)
+
 _names = {value: name.lower() for name, value in vars(Register).items() if name.isupper()}
 _information = iced_x86.InstructionInfoFactory()
 _formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
@@ -88,8 +90,9 @@ def prologue_depth(code: bytes) -> int:
         if instruction.flow_control != iced_x86.FlowControl.NEXT:
             break
         depth -= instruction.stack_pointer_increment
-        if instruction.mnemonic == iced_x86.Mnemonic.SUB and instruction.op0_register == Register.RSP:
-            depth += instruction.immediate(1) if instruction.op1_kind != iced_x86.OpKind.REGISTER else 0
+        known = instruction.mnemonic == iced_x86.Mnemonic.SUB and instruction.op1_kind in _IMMEDIATES
+        if known and instruction.op0_register == Register.RSP:
+            depth += instruction.immediate(1)
     return depth
 
 

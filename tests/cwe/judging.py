@@ -109,9 +109,9 @@ def _judge(built: Built, folder: Path, verdict: Verdict) -> Verdict:
         raise Unusable("a good record is refused by the sink that tests")
     report = folder / "report.json"
     records = built.program.flaw.records
-    stemrw("run", "--cpu-limit", str(CPU_LIMIT), "-o", report, "--", built.file, _BAD, *records)
+    _, said = stemrw("run", "--cpu-limit", str(CPU_LIMIT), "-o", report, "--", built.file, _BAD, *records)
     if not report.exists():
-        return verdict
+        return verdict if "no crash" in said else replace(verdict, fault="none reported", detail=said)
     verdict = replace(verdict, fault=json.loads(report.read_text())["class"])
 
     hardened = folder / "hardened"

@@ -67,7 +67,7 @@ KEPT void smash_here(uintptr_t target) {
 
 /* The same in a function that has called another one, whose return address stays below the stack. */
 KEPT void smash_and_call_here(uintptr_t target) {
-    caller_of_nothing(1);
+    sink = caller_of_nothing(1);
     uintptr_t *top = __builtin_frame_address(0);
     for (int i = 0; i < 24; i++)
         ((volatile uintptr_t *)top)[i] = target;
