@@ -152,6 +152,11 @@ static void look_up(struct hooks *hooks) {
         hooks->malloc = 0;
 }
 
+uintptr_t hook_definition(const char *name) {
+    struct link_map owner;
+    return first_definition(name, &owner);
+}
+
 static unsigned filter_bit(uintptr_t address) {
     return (unsigned)(address * 0x9e3779b97f4a7c15ull >> 54);
 }

@@ -54,6 +54,14 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is done about a fault: return (an error value, the default), oblivious (leave the access out), "
+            "retry (once more, in roomier memory), end-thread, end-child, die.",
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -77,7 +85,7 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import plan
+    from stemrw.plan import plan, strategy_rules
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
@@ -90,7 +98,8 @@ def patch(
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        asked = strategy_rules(strategy, image) if strategy is not None else ()
+        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value, rules=asked)
         if known and events_path is None:
             events_path = known.events
         with about(file):

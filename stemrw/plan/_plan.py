@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._strategy import merged, with_rules
 
 
 def plan(
@@ -21,13 +22,14 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    rules: Sequence[AnyRule] = (),
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in. `nets` False leaves out the
-    safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
+    in, `rules` (a strategy) belong to that region. `nets` False leaves out the safety nets (callers that become regions
+    too). Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -38,6 +40,8 @@ def plan(
         for position, choice in enumerate(choose(localization, image, nets=nets)):
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position > 0)
+            if position == 0:
+                region = with_rules(region, rules, image)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
     return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(known_rules))
@@ -73,7 +77,7 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     if override:
         result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
         one = one.model_copy(update=result)
-    one = one.model_copy(update={"rules": tuple(dict.fromkeys((*one.rules, *other.rules)))})
+    one = one.model_copy(update={"rules": merged(one.rules, other.rules)})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

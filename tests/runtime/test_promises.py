@@ -8,6 +8,7 @@ A program says in its first lines:
     degrades: REASON …  the original code must have run, and this must have been counted; the program then prints one
                         line and waits for input
     carried: 1          nothing may have run natively; it waits too
+    strategy: NAME      what is done about a fault, for `patch --strategy`
     modes: MODE …       how it is built, of pie and static; both where nothing is said
     flags: WORD …       for the compiler
     library: NAME …     a source in plugins/ that becomes libNAME.so beside it, linked to it if it is dynamic
@@ -101,6 +102,7 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     hardened = tmp_path / "hardened"
+    regions += [word for name in _named(source, "strategy") for word in ("--strategy", name)]
     manifest = tool.patch(program, hardened, *regions, *(("--return", "-1") if _named(source, "faults") else ()))
     expected, found = execute([native]), execute([hardened])
     assert [str(expected.returncode)] == (_named(source, "gives") or ["0"])
