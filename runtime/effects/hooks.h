@@ -49,9 +49,6 @@ bool hook_call(struct context *context, uintptr_t address);
 /* As after the function's own ret.  True: a fault was raised. */
 bool hook_return(struct context *context, uint64_t result);
 
-/* Where a function of that name is, as the dynamic linker finds it; 0: there is none.  Under the lock. */
-uintptr_t hook_definition(const char *name);
-
 /* Whether the allocator is among them. */
 bool allocator_known(void);
 

@@ -1,21 +1,23 @@
 #include "region/rescue.h"
 
 #include "events/events.h"
+#include "region/escalate.h"
 #include "region/log.h"
+#include "region/outputs.h"
 #include "region/runtime.h"
 #include "region/serve.h"
 #include "strategy/strategy.h"
 
 /* The checkpoint to go back to: the innermost; for stack exhaustion the outermost of the same region, since each
  * level of the recursion that is left would only run into the end of the stack again. */
-static struct mark *choose(const struct context *context) {
+static struct mark *choose(struct context *context) {
     struct mark *innermost = (struct mark *)context->mark;
     if (context->fault_class != FAULT_STACK_EXHAUSTION)
-        return innermost;
+        return escalated(context, innermost);
     struct mark *mark = (struct mark *)context->marks_start + 1;
     while (mark->patch != innermost->patch)
         mark++;
-    return mark;
+    return escalated(context, mark);
 }
 
 /* All registers as at entry, the result aside.  A register that the function does not write may be live in its caller
@@ -59,10 +61,13 @@ bool rescue(struct context *context) {
     if (outcome != OUTCOME_RETURN)
         return outcome == OUTCOME_RESCUED;
     const struct mark *mark = choose(context);
+    while (is_slice(mark)) /* the error value is the function's */
+        mark--;
     const uint64_t log_bytes = context->log - mark->log;
     const uintptr_t return_address = mark->return_address;
     restore_registers(context, mark);
     roll_back(context, mark);
+    set_outputs(context, mark);
     record_recovery(context, mark, log_bytes);
     go_to(context, return_address);
     return true;

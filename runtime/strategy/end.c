@@ -2,7 +2,7 @@
  * first thread does not end, nor a process that is nobody's child of the same program. */
 #include "arch/x86_64/emit.h"
 #include "arch/x86_64/unistd.h"
-#include "effects/hooks.h"
+#include "region/loader.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/rules.h"
@@ -11,14 +11,8 @@
 #include "strategy/strategy.h"
 
 static uintptr_t function_that_ends(const struct rule *rule) {
-    static const char name[] = "pthread_exit";
-    if (rule->address)
-        return rule_address(rule);
-    if (!runtime_lock())
-        return 0;
-    const uintptr_t found = hook_definition(name);
-    runtime_unlock();
-    return found;
+    struct link_map owner;
+    return rule->address ? rule_address(rule) : loader_definition("pthread_exit", &owner);
 }
 
 /* pthread_exit(NULL), called from where the region was: cleanup handlers and destructors run natively. */

@@ -26,17 +26,14 @@ def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
         return ()
     if name not in _BY_NAME:
         names = ", ".join(n for n in STRATEGIES if n in _BY_NAME or n == "return")
-        raise UsageError(
-            f"--strategy {name}: there is no such strategy", hint=f"one of {names}; a slice: --region A..B"
-        )
+        hint = f"one of {names}; a slice is --region A..B"
+        raise UsageError(f"--strategy {name}: there is no such strategy", hint=hint)
     why, address = f"--strategy {name}", None
     if name == "end-thread":
         address = next((function.entry for function in image.functions_named("pthread_exit")), None)
         if address is None and not image.elf.dynamic.get(DT_NEEDED):
-            hint = "use another strategy"
-            raise UsageError(
-                "--strategy end-thread: no pthread_exit in this static program", file=image.path, hint=hint
-            )
+            text = "--strategy end-thread: there is no pthread_exit in this static program"
+            raise UsageError(text, file=image.path, hint="use another strategy")
     limit = {"oblivious": _COMPLETIONS, "end-child": _CHILD_STATUS}.get(name, 0)
     return (Strategy(name=name, limit=limit, address=address, why=why),)
 

@@ -16,7 +16,8 @@ _FIRST_TABLES = ("children", "classes", "rules", "argument_registers", "bytes_")
 def test_c_code_touches_no_vector_register() -> None:
     """Vector and x87 registers are the program's: translated code does not save them before it asks C.
 
-    A checkpoint reads the x87 control word; what the allocator is asked at a commit is between fxsave64 and fxrstor64, and snapshots are made by these;
+    A checkpoint reads the x87 control word; what the allocator is asked at a commit is between fxsave64 and fxrstor64;
+    snapshots are made by the same;
     cmpxchg16b has its operand only by name.
     """
     image = load_image()

@@ -1,6 +1,6 @@
 // region: region
 // faults: 1
-// strategy: end-child
+// options: --strategy end-child
 // A forked child ends in the place of the region, with status 1 and without what exit does.  In the parent, and in a process
 // whose parent is another program or is gone (a server in the background), the region returns an error.
 #include <stdio.h>

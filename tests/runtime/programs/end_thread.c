@@ -1,6 +1,6 @@
 // region: region
 // faults: 1
-// strategy: end-thread
+// options: --strategy end-thread
 // The thread ends in the place of the region, as if that had called pthread_exit: cleanup handlers run, what is the
 // thread's own is destroyed, and what the region did is undone.  The first thread does not end: there it returns an error.
 #include <pthread.h>

@@ -1,5 +1,5 @@
 // region: region
-// strategy: die
+// options: --strategy die
 // degrades: STRATEGY
 // A fault in the region is what it is in the original program: the same signal, at the same instruction, with the same
 // registers, to the program's own handler, or to none.

@@ -1,6 +1,6 @@
 // region: region
 // faults: 1
-// strategy: oblivious
+// options: --strategy oblivious
 // An access that cannot be made is left out and the region goes on behind it: stores are gone, loads give the numbers of
 // the sequence 0 1 2 0 1 3 0 1 4 …, read-modify-writes compute with them; a divide by zero gives 0; string instructions are
 // over at once.  What the region did before and after stays.  Natively the sequence is in memory of its own.
