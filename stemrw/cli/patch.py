@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,14 @@ EPILOG = (
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(str, Enum):
+    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    none = "none"
 
 
 def patch(
@@ -54,6 +63,13 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    guard: Annotated[
+        Guard,
+        typer.Option(
+            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
+            "(heap), or none.",
+        ),
+    ] = Guard.report,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -90,7 +106,7 @@ def patch(
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value, guard=guard.value)
         if known and events_path is None:
             events_path = known.events
         with about(file):

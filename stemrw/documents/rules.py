@@ -38,7 +38,30 @@ class Budget(Rule):
         return self.ticks, self.cpu_milliseconds, self.memory_bytes
 
 
-RULES: tuple[type[Rule], ...] = (Budget,)
+class GuardSite(Rule):
+    """Calls of the allocator that return into `address` … `end` are given guarded heap blocks."""
+
+    kind: Literal["guard-site"] = "guard-site"
+    address: Address
+    end: Address
+    below: bool = False
+    """The block begins behind an inaccessible page, instead of ending before one."""
+    outer: tuple[Address, ...] = Field(default=(), max_length=3)
+    """Only calls that come through these return addresses, innermost first."""
+
+    def values(self) -> tuple[int, ...]:
+        return (int(self.below), *self.outer)
+
+
+class GuardAccess(Rule):
+    """Before an instruction in `address` … `end` runs in a region, its operands must be whole in guarded blocks in use."""
+
+    kind: Literal["guard-access"] = "guard-access"
+    address: Address
+    end: Address
+
+
+RULES: tuple[type[Rule], ...] = (Budget, GuardSite, GuardAccess)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | GuardSite | GuardAccess, Field(discriminator="kind")]

@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._guard import Guard, guards
 
 
 def plan(
@@ -21,13 +22,15 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    guard: Guard = "report",
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in. `nets` False leaves out the
-    safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
+    safety nets (callers that become regions too). `guard` says which heap blocks are guarded: those that the reports name,
+    all of the file's, or none. Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -40,7 +43,8 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(known_rules))
+    rules = (*known_rules, *guards(localizations, image, regions.values(), guard))
+    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(dict.fromkeys(rules)))
 
 
 def _region(

@@ -10,6 +10,7 @@ A program says in its first lines:
     carried: 1          nothing may have run natively; it waits too
     modes: MODE …       how it is built, of pie and static; both where nothing is said
     flags: WORD …       for the compiler
+    options: WORD …     for `stemrw patch`
     library: NAME …     a source in plugins/ that becomes libNAME.so beside it, linked to it if it is dynamic
     gives: CODE         its exit status, where that is not 0
     not yet: REASON     it is known not to hold
@@ -95,7 +96,7 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     hardened = tmp_path / "hardened"
-    manifest = tool.patch(program, hardened, *regions, *(("--return", "-1") if _named(source, "faults") else ()))
+    manifest = tool.patch(program, hardened, *regions, *_named(source, "options"), *(("--return", "-1") if _named(source, "faults") else ()))
     expected, found = execute([native]), execute([hardened])
     assert [str(expected.returncode)] == (_named(source, "gives") or ["0"])
     assert found == expected
