@@ -141,6 +141,11 @@ struct context {
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
 
+/* Whether the innermost mark is a region's: one that a rescue can return to. */
+static inline bool in_checkpoint(const struct context *context) {
+    return context->depth && ((const struct mark *)context->mark)->patch->kind == PATCH_REGION;
+}
+
 /* Requests of translated code to C, run on the private stack with every register saved in .registers. */
 enum service {
     SERVICE_DISPATCH,  /* indirect branch missed the table: .target */

@@ -23,6 +23,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from harness import Tool, execute
 from stemrw.runtime import load_image
 
 HERE = Path(__file__).parent
+_PATIENCE = 60
+"""Seconds after which a program that waits for something is killed; its memory cannot be read then."""
 PROGRAMS = sorted(path for path in (HERE / "programs").iterdir() if path.suffix in (".c", ".cc"))
 MODES = {"pie": ("-pie", "-fPIE"), "static": ("-static", "-fno-pie", "-no-pie")}
 
@@ -56,6 +59,8 @@ def _reasons(program: Path, state_address: int) -> dict[str, int]:
     image = load_image()
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
+        watchdog = threading.Timer(_PATIENCE, process.kill)
+        watchdog.start()
         process.stdout.readline()
         maps = [line for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines() if str(program) in line]
         lowest = int(maps[0].split("-")[0], 16)
@@ -64,6 +69,7 @@ def _reasons(program: Path, state_address: int) -> dict[str, int]:
             memory.seek(bias + state_address)
             state = image.structs["state"].unpack(memory.read(image.structs["state"].size))
         process.stdin.close()
+        watchdog.cancel()
     assert int.from_bytes(state["magic"], "little") == image.constants["STATE_MAGIC"] & (1 << 64) - 1
     counts = struct.unpack(f"<{image.constants['REASON_COUNT']}Q", state["reasons"])
     names = {value: name for name, value in image.constants.items() if name.startswith("REASON_")}
