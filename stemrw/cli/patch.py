@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,7 @@ EPILOG = (
 )
 
 
-class Guard(str, Enum):
+class Guard(StrEnum):
     """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
 
     report = "report"

@@ -54,7 +54,7 @@ class GuardSite(Rule):
 
 
 class GuardAccess(Rule):
-    """Before an instruction in `address` … `end` runs in a region, its operands must be whole in guarded blocks in use."""
+    """What instructions in `address` … `end` access in a region must not lie beside a guarded block, or in a freed one."""
 
     kind: Literal["guard-access"] = "guard-access"
     address: Address

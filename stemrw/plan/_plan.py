@@ -28,9 +28,8 @@ def plan(
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in. `nets` False leaves out the
-    safety nets (callers that become regions too). `guard` says which heap blocks are guarded: those that the reports name,
-    all of the file's, or none. Raises LocalizationError where no function can be a region.
+    in. `nets` False leaves out the safety nets (callers that become regions too). `guard` says which heap blocks are
+    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -43,7 +42,7 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    rules = (*known_rules, *guards(localizations, image, regions.values(), guard))
+    rules = (*known_rules, *guards(localizations, image, guard))
     return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(dict.fromkeys(rules)))
 
 

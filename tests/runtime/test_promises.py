@@ -102,7 +102,13 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     hardened = tmp_path / "hardened"
-    manifest = tool.patch(program, hardened, *regions, *_named(source, "options"), *(("--return", "-1") if _named(source, "faults") else ()))
+    manifest = tool.patch(
+        program,
+        hardened,
+        *regions,
+        *_named(source, "options"),
+        *(("--return", "-1") if _named(source, "faults") else ()),
+    )
     expected, found = execute([native]), execute([hardened])
     assert [str(expected.returncode)] == (_named(source, "gives") or ["0"])
     assert found == expected
