@@ -17,10 +17,6 @@ bool is_guard_entry(uintptr_t address) {
     return into < CALLS * GUARD_ENTRY_BYTES && into % GUARD_ENTRY_BYTES == 0;
 }
 
-static bool can_rescue(const struct context *context) {
-    return context->depth && ((const struct mark *)context->mark)->patch->kind == PATCH_REGION;
-}
-
 static bool is_reallocation(const struct request *request) {
     return request->call == CALL_REALLOC || request->call == CALL_REALLOCARRAY;
 }
@@ -77,7 +73,7 @@ bool guarded_region_call(struct context *context, uintptr_t entry) {
         .stack = (const uint64_t *)general[RSP],
     };
     const bool held = arena_holds(request.a);
-    if (!can_rescue(context) || !log_has_room(context, LEAST_ROOM))
+    if (!context->depth || !in_checkpoint(context) || !log_has_room(context, LEAST_ROOM))
         return give_up(context, &request);
     if (held && request.call == CALL_USABLE_SIZE)
         return hook_return(context, arena_block(request.a) ? arena_block(request.a)->size : 0);
@@ -103,6 +99,6 @@ bool is_guarded_access(uintptr_t source) {
 }
 
 bool guarded_access(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
-    const enum fault_class wrong = size && can_rescue(context) ? arena_check(address, size) : FAULT_NONE;
+    const enum fault_class wrong = size && in_checkpoint(context) ? arena_check(address, size) : FAULT_NONE;
     return wrong && raise_fault(context, wrong, source, address);
 }

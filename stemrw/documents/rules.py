@@ -54,7 +54,7 @@ class GuardSite(Rule):
 
 
 class GuardAccess(Rule):
-    """What instructions in `address` … `end` access in a region must not lie beside a guarded block, or in a freed one."""
+    """Accesses of instructions in `address` … `end`, in a region: none beside a guarded block, or to a freed one."""
 
     kind: Literal["guard-access"] = "guard-access"
     address: Address

@@ -29,7 +29,8 @@ def plan(
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in. `nets` False leaves out the safety nets (callers that become regions too). `guard` says which heap blocks are
-    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be a region.
+    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be
+    a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
