@@ -49,10 +49,6 @@ bool hook_call(struct context *context, uintptr_t address);
 /* As after the function's own ret.  True: a fault was raised. */
 bool hook_return(struct context *context, uint64_t result);
 
-/* The first definition of a function in order of look-up, as the dynamic linker finds it, and its module; 0: none. */
-struct link_map;
-uintptr_t first_definition(const char *name, struct link_map *owner);
-
 /* Whether the allocator is among them. */
 bool allocator_known(void);
 

@@ -147,14 +147,14 @@ static bool redirect_module(const struct link_map *module, struct late_module *l
 static bool pin(const struct link_map *self) {
     struct link_map owner;
     typedef void *open(const char *, int);
-    const uintptr_t dlopen = first_definition("dlopen", &owner);
+    const uintptr_t dlopen = loader_definition("dlopen", &owner);
     return payload_header.flags & HEADER_EXECUTABLE || (dlopen && ((open *)dlopen)((const char *)self->name, RTLD_PINNED));
 }
 
 static bool look_up(struct guards *all, struct link_map *self) {
     struct link_map owner;
     for (unsigned call = 0; call < CALLS; call++)
-        if ((all->original[call] = first_definition(names[call], &owner)) && owner.bias == load_bias())
+        if ((all->original[call] = loader_definition(names[call], &owner)) && owner.bias == load_bias())
             return false;
     bool more = loader_first(&module_runtime()->facts, self);
     while (more && self->bias != load_bias())

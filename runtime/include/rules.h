@@ -17,6 +17,9 @@ enum rule_kind {
     RULE_GUARD_SITE = 10, /* calls of the allocator that return into [address, end) are given guarded blocks: enum
                              guard_side, then up to three return addresses of frames further out; 0: any */
     RULE_GUARD_ACCESS = 11, /* instructions in [address, end) are checked against guarded blocks before they run */
+    RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
+    RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
+    RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
 };
 
 enum guard_side {
