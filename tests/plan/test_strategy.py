@@ -42,7 +42,7 @@ def test_numbers_are_the_runtimes() -> None:
 @pytest.mark.parametrize("name", ["die", "oblivious", "retry", "end-thread", "end-child"])
 def test_the_regions_rule(program: Path, name: str) -> None:
     image = Image.open(program)
-    done = plan(localize(None, image, region="work"), image, rules=strategy_rules(name, image))
+    done = plan(localize(None, image, region="work"), image, strategy=strategy_rules(name, image))
     (rule,) = done.regions[0].rules
     assert isinstance(rule, Strategy) and rule.name == name and rule.why == f"--strategy {name}"
     assert rule.values()[0] == STRATEGIES.index(name)
@@ -52,8 +52,8 @@ def test_a_later_strategy_replaces_the_one_before_and_nothing_else(program: Path
     image = Image.open(program)
     place = localize(None, image, region="work")
     budget = Budget(ticks=5)
-    first = plan(place, image, rules=(budget, *strategy_rules("die", image)))
-    second = plan(place, image, known=first.regions, rules=strategy_rules("oblivious", image))
+    first = plan(place, image, strategy=(budget, *strategy_rules("die", image)))
+    second = plan(place, image, known=first.regions, strategy=strategy_rules("oblivious", image))
     kept = [rule.name for rule in second.regions[0].rules if isinstance(rule, Strategy)]
     assert kept == ["oblivious"] and budget in second.regions[0].rules
     third = plan(place, image, known=second.regions)
@@ -73,7 +73,7 @@ def test_unknown_strategy(program: Path, name: str) -> None:
 def test_no_retry_of_a_function_that_jumps_back_to_its_entry(program: Path) -> None:
     image = Image.open(program)
     with pytest.raises(LocalizationError, match="jumps back to its own entry"):
-        plan(localize(None, image, region="again"), image, rules=strategy_rules("retry", image))
+        plan(localize(None, image, region="again"), image, strategy=strategy_rules("retry", image))
 
 
 def test_no_end_of_threads_in_a_static_program_without_it(tmp_path: Path) -> None:
