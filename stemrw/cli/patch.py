@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from stemrw.text import printable, unicode
 if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
+    from stemrw.documents.rules import AnyRule
     from stemrw.image import Image
 
 EPILOG = (
@@ -22,6 +24,14 @@ EPILOG = (
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(StrEnum):
+    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    none = "none"
 
 
 def patch(
@@ -54,6 +64,28 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    guard: Annotated[
+        Guard,
+        typer.Option(
+            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
+            "(heap), or none.",
+        ),
+    ] = Guard.report,
+    errno: Annotated[
+        str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
+    ] = None,
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARG[+OFFSET]:SIZE=VALUE",
+            help="What a rescue writes through a pointer argument: 2:8=0 clears 8 bytes where the third one points to. "
+            "Repeatable.",
+        ),
+    ] = None,
+    escalate: Annotated[
+        bool,
+        typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
+    ] = True,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -84,11 +116,12 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import plan
+    from stemrw.plan import asked_errno, asked_out, plan
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
     value = _pattern(return_value)
+    outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
@@ -97,7 +130,18 @@ def patch(
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force, by_symbol=by_symbol)
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        if errno is not None:
+            outputs.append(asked_errno(errno, image))
+        planned = plan(
+            localizations,
+            image,
+            known=had[0],
+            known_rules=had[1],
+            return_value=value,
+            outputs=outputs,
+            escalate=escalate,
+            guard=guard.value,
+        )
         if known and events_path is None:
             events_path = known.events
         with about(file):
