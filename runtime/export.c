@@ -11,6 +11,7 @@
 
 #include "arch/x86_64/unistd.h"
 #include "os/linux.h"
+#include "guard/arena.h"
 #include "include/abi.h"
 #include "include/rules.h"
 #include "include/state.h"
@@ -65,9 +66,24 @@ void export_abi(void) {
 
     CONSTANT(RULE_MODULE);
     CONSTANT(RULE_BUDGET);
+    CONSTANT(RULE_GUARD_SITE);
+    CONSTANT(RULE_GUARD_ACCESS);
+    CONSTANT(GUARD_BELOW);
     CONSTANT(RULE_SET_ERRNO);
     CONSTANT(RULE_SET_OUT);
     CONSTANT(RULE_ESCALATE);
+    CONSTANT(RULE_STRATEGY);
+    CONSTANT(RULE_SLICE);
+    CONSTANT(RULE_SLICE_EXIT);
+    CONSTANT(RULE_SLICE_SET);
+
+    CONSTANT(STRATEGY_RETURN);
+    CONSTANT(STRATEGY_DIE);
+    CONSTANT(STRATEGY_OBLIVIOUS);
+    CONSTANT(STRATEGY_RETRY);
+    CONSTANT(STRATEGY_END_THREAD);
+    CONSTANT(STRATEGY_END_CHILD);
+    CONSTANT(STRATEGY_SLICE);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -101,7 +117,9 @@ void export_abi(void) {
     CONSTANT(REASON_BREAKPOINT);
     CONSTANT(REASON_SIGNAL);
     CONSTANT(REASON_SEALED);
+    CONSTANT(REASON_GUARD);
     CONSTANT(REASON_OUTPUT);
+    CONSTANT(REASON_STRATEGY);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -153,6 +171,7 @@ void export_abi(void) {
     FIELD(state, contexts);
     FIELD(state, contexts_size);
     FIELD(state, contexts_used);
+    FIELD(state, guards);
     FIELD(state, degradations);
     FIELD(state, recoveries);
     FIELD(state, units);
@@ -167,6 +186,7 @@ void export_abi(void) {
     FIELD(patch_state, recoveries);
     FIELD(patch_state, degradations);
     FIELD(patch_state, translation);
+    FIELD(patch_state, completed);
 
     STRUCT(recovery);
     FIELD(recovery, number);
@@ -181,6 +201,7 @@ void export_abi(void) {
     FIELD(recovery, thread);
     FIELD(recovery, irreversible);
     FIELD(recovery, own);
+    FIELD(recovery, strategy);
 }
 
 /* For debuggers (stemrw/runtime/gdb_unwinder.py): from a thread's gs base to the code that it runs. */
@@ -260,6 +281,15 @@ void export_assembly(void) {
     FIELD(context, fault_pc);
     FIELD(context, fault_address);
     FIELD(context, state);
+
+    CONSTANT(CALLS);
+    CONSTANT(CALL_FREE);
+    CONSTANT(GUARD_ENTRY_BYTES);
+
+    STRUCT(guards);
+    FIELD(guards, arena);
+    FIELD(guards, arena_size);
+    FIELD(guards, original);
 
     STRUCT(mark);
     FIELD(mark, rsp);

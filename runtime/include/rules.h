@@ -14,9 +14,34 @@ enum { RULE_MODULE = 0xffffffff }; /* .patch of a rule that belongs to no region
 enum rule_kind {
     RULE_NONE = 0,
     RULE_BUDGET = 1, /* of one entry of a region: ticks, CPU milliseconds, bytes of memory; 0: any amount */
+    RULE_GUARD_SITE = 10, /* calls of the allocator that return into [address, end) are given guarded blocks: enum
+                             guard_side, then up to three return addresses of frames further out; 0: any */
+    RULE_GUARD_ACCESS = 11, /* instructions in [address, end) are checked against guarded blocks before they run */
     RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
     RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
     RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
+
+    /* Strategies (docs/strategies.md). */
+    RULE_STRATEGY = 25,   /* enum strategy; what it may use: see there; .address: of pthread_exit where it is in the file */
+    RULE_SLICE = 26,      /* [address, end) is entered at .address only; where the program goes on after a fault in it */
+    RULE_SLICE_EXIT = 27, /* control that gets to .address has left the slice */
+    RULE_SLICE_SET = 28,  /* general register value[0] is value[1] then, after a fault in the slice at .address */
+};
+
+/* What is done about a fault, where that is not the error value. */
+enum strategy {
+    STRATEGY_RETURN = 0,
+    STRATEGY_DIE = 1,        /* the original death */
+    STRATEGY_OBLIVIOUS = 2,  /* the access is left out; value[1]: at most so many per entry of the region */
+    STRATEGY_RETRY = 3,      /* the region runs once more, with roomier allocations */
+    STRATEGY_END_THREAD = 4, /* as pthread_exit(NULL) in the region's place */
+    STRATEGY_END_CHILD = 5,  /* as _exit(value[1]) in the region's place, in a child that was forked */
+    STRATEGY_SLICE = 6,      /* of a slice, by RULE_SLICE: go on behind it */
+};
+
+enum guard_side {
+    GUARD_ABOVE = 0, /* the block ends before the guard */
+    GUARD_BELOW = 1, /* it begins behind it */
 };
 
 struct rule {

@@ -4,8 +4,10 @@
 #include "effects/allocator.h"
 #include "effects/words.h"
 #include "fault/handlers.h"
+#include "guard/arena.h"
 #include "os/linux.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 
 enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, SEEK_SET = 0, MREMAP_MAYMOVE_FIXED = 3 };
 #define WIDE_BYTES (WIDE_ENTRIES * sizeof(uint64_t))
@@ -77,7 +79,7 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
 }
 
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words) {
-    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED)
+    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED || kind == LOG_ALTERED) /* that C sees the commit */
         context->deferred++;
     return append(context, kind, operand, data, words * sizeof *data);
 }
@@ -220,7 +222,10 @@ static bool undo(struct context *context, const struct record *record) {
         os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
         break;
     case LOG_FREED:
-        safe_copy((void *)operand, &data[1], sizeof data[1]);
+        if (arena_holds(operand))
+            arena_revive(operand);
+        else
+            safe_copy((void *)operand, &data[1], sizeof data[1]);
         __attribute__((fallthrough));
     case LOG_DEFERRED_UNMAP:
         context->deferred--;
@@ -235,6 +240,10 @@ static bool undo(struct context *context, const struct record *record) {
         break;
     case LOG_ALLOCATED:
         allocator_free(operand);
+        break;
+    case LOG_ALTERED:
+        strategy_retry_ends(context);
+        context->deferred--;
         break;
     case LOG_NOTHING:
         break;
@@ -329,6 +338,8 @@ void log_run_deferred(struct context *context) {
 void log_commit(struct context *context) {
     if (context->deferred)
         run_deferred(context, true);
+    if (is_altered(context))
+        strategy_retry_ends(context);
     context->deferred = context->deferred_bytes = context->words = 0;
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;

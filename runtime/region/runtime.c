@@ -6,6 +6,7 @@
 #include "events/perf_map.h"
 #include "fault/handlers.h"
 #include "fault/signals.h"
+#include "guard/redirect.h"
 #include "region/context.h"
 #include "region/serve.h"
 #include "translate/cache.h"
@@ -144,7 +145,8 @@ static enum reason prepare(const uint64_t *environment) {
     uint32_t *threads_known = os_map(0, OS_PAGE, OS_READ | OS_WRITE, false);
     if (!contexts || !threads_known || !os_wipe_on_fork(threads_known, OS_PAGE) || !cache_create())
         return REASON_NO_MEMORY;
-    *(runtime->threads_known = threads_known) = 1;
+    threads_known[0] = threads_known[1] = 1;
+    runtime->threads_known = threads_known;
     state->contexts = (uint64_t)contexts;
     state->contexts_size = size & -(uint64_t)CONTEXT_BYTES;
     range_of((uintptr_t)&payload_header); /* while /proc can be read */
@@ -184,6 +186,8 @@ void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t
         runtime_start(envp);
     else
         runtime_start(NULL);
+    if (patch->kind == PATCH_START)
+        guards_start();
 }
 
 /* Whether other threads may be alive, as far as this thread can tell; entry.S compares the word from now on.  glibc's

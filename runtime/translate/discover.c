@@ -5,8 +5,10 @@
  * so that code put before a store need not save those that nobody reads.
  */
 #include "effects/hooks.h"
+#include "guard/calls.h"
 #include "region/log.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 #include "translate/unit.h"
 
 enum { PEEK_INSTRUCTIONS = 12 };
@@ -87,10 +89,17 @@ static void decode_block(struct builder *builder, uint32_t index) {
     block->mark = region_at(address);
     builder->has_mark |= block->mark != NULL;
     block->hook = is_hook(address);
+    block->slice = slice_place(address);
+    if (is_guard_entry(address)) { /* C does all of it */
+        block->next = address;
+        block->stop = REASON_GUARD;
+        return;
+    }
     for (;;) {
         block->next = address;
         if (address != block->start &&
-            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || cache_find(address))) {
+            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || slice_place(address) ||
+             cache_find(address))) {
             add_block(builder, address, false);
             return;
         }
@@ -274,7 +283,7 @@ enum reason discover(struct builder *builder) {
             add_callees(builder, &scanned);
     }
     const struct block *first = &builder->blocks[0];
-    if (first->count == 0 && first->stop && first->stop != REASON_BREAKPOINT)
+    if (first->count == 0 && first->stop && !first->hook && first->stop != REASON_BREAKPOINT)
         return first->stop;
     if (at_function_entry())
         builder->blocks[0].depth = 0;

@@ -11,6 +11,8 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._guard import Guard, guards
+from stemrw.plan._strategy import with_rules
 
 
 def plan(
@@ -21,16 +23,20 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
+    strategy: Sequence[AnyRule] = (),
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
-    become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. Raises LocalizationError where no function can be a region.
+    in, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what is done in a rescue's
+    place. `nets` False leaves out the safety nets (callers that become regions too). `escalate` lets a fault that
+    repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
+    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be
+    a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -43,11 +49,14 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
-            regions[region.address] = _with(region, outputs) if position == 0 else region
+            if position == 0:
+                region = with_rules(_with(region, outputs), strategy, image)
+            regions[region.address] = region
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]
-    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(known_rules))
+    rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
+    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(rules))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
