@@ -7,8 +7,10 @@
 #include "effects/atomics.h"
 #include "effects/effects.h"
 #include "effects/hooks.h"
+#include "fault/checks.h"
 #include "region/log.h"
 #include "region/masked.h"
+#include "region/operand.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "translate/cache.h"
@@ -260,10 +262,6 @@ static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     return end - *size;
 }
 
-static unsigned modrm_register(const struct instruction *at, const uint8_t *bytes) {
-    return (bytes[at->modrm_offset] >> 3 & 7) | (at->rex & 4) << 1;
-}
-
 /* A scatter: every element whose mask bit is set.  False: the log is full. */
 static bool log_scatter(struct context *context, const struct instruction *at, const uint8_t *bytes) {
     enum { VECTOR = 64 };
@@ -322,34 +320,15 @@ static void log_other_store(struct context *context) {
         if (context->registers.flags & 0x400 && count) /* DF: downwards */
             address = lowest_mapped(address + at.operand_bytes, &size);
     } else if (at.memory == MEMORY_OPERAND) {
-        address = at.rip_relative ? source + at.length : 0;
-        if (at.displacement_size == 8)
-            for (unsigned i = 0; i < 8; i++) /* moffs */
-                address |= (uint64_t)bytes[at.displacement_offset + i] << 8 * i;
-        else
-            address += (uint64_t)(int64_t)at.displacement;
-        if (at.base != REG_NONE)
-            address += general[at.base];
-        if (at.base == RSP && at.stack == STACK_POP)
-            address += at.stack_bytes;
-        if (at.index != REG_NONE)
-            address += general[at.index] * at.scale;
-        if (at.bit_offset) {
-            const unsigned reg = modrm_register(&at, bytes);
-            int64_t bit = at.operand_bytes == 8   ? (int64_t)general[reg]
-                          : at.operand_bytes == 4 ? (int32_t)general[reg]
-                                                  : (int16_t)general[reg];
-            address += (uint64_t)((bit >> 3) & ~(int64_t)(at.operand_bytes - 1));
-        }
+        address = operand_address(context, &at, bytes, source);
         if (size == 0xffff)
             size = module_runtime()->xsave_bytes;
     }
-    if (at.address_size_override)
-        address = (uint32_t)address;
-    /* For strings and movdir64b it stands before the source: what is written lies in es. */
-    if (at.segment == 0x64 && at.memory != MEMORY_OTHER && at.memory != MEMORY_STRING)
-        address += context->owner;
     const bool masked = at.memory == MEMORY_MASKED;
+    if (at.memory != MEMORY_OPERAND && at.address_size_override)
+        address = (uint32_t)address;
+    if (masked && at.segment == 0x64) /* for the others it stands before the source: what is written lies in es */
+        address += context->owner;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
         go_native(context, source, REASON_SHARED_STATE);
@@ -429,6 +408,8 @@ bool serve(struct context *context) {
         return false;
     case SERVICE_HOOK:
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
+    case SERVICE_CHECK:
+        return check_site(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_EPOCH:
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);
