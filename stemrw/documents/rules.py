@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.predicate import parse
 
 Size = Literal[1, 2, 4, 8]
 _WORD = (1 << 64) - 1
@@ -102,7 +103,21 @@ class Escalate(Rule):
         return (self.kind,)
 
 
-RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut, Escalate)
+class Predicate(Rule):
+    """What must hold before the instruction at `address` executes; otherwise it is a fault of class `predicate`."""
+
+    kind: Literal["predicate"] = "predicate"
+    address: Address
+    require: str
+
+    @field_validator("require")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        parse(value)
+        return value
+
+
+RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut, Escalate, Predicate)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget | SetErrno | SetOut | Escalate, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | SetErrno | SetOut | Escalate | Predicate, Field(discriminator="kind")]

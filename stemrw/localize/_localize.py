@@ -73,6 +73,7 @@ def localize(
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
         detector=_detector(report),
+        predicate=report.predicate,
         evidence=tuple(evidence),
     )
 

@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._predicate import predicate_rules
 
 
 def plan(
@@ -30,7 +31,8 @@ def plan(
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
     become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. Raises LocalizationError where no function can be a region.
+    one region. Raises LocalizationError where no function can be a region, or a predicate
+    stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -43,7 +45,8 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
-            regions[region.address] = _with(region, outputs) if position == 0 else region
+            asked_rules = (*outputs, *predicate_rules(localization, image)) if position == 0 else ()
+            regions[region.address] = _with(region, asked_rules)
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]

@@ -1,7 +1,7 @@
 """At a reported site the fault is seen before the instruction executes, and it is the same fault that the trap tells.
 
-checks/sites.c runs every kind of instruction with operands that fault and that do not.  Hardened twice, with the reports
-(checks) and without (traps), it must print the same and record the same recoveries.
+checks/sites.c runs every kind of instruction with operands that fault and that do not.  Hardened twice, with the
+reports (checks) and without (traps), it must print the same and record the same recoveries.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def hardened(request: pytest.FixtureRequest, tool: Tool, tmp_path_factory: pytes
     flags = ["-O1", "-w", "-mno-red-zone", "-pthread", *request.param]
     subprocess.run([*compiler, *flags, str(SOURCE), "-o", str(program)], check=True, capture_output=True)
     listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
-    sites = {n.removeprefix("at_"): int(a, 16) for a, _, n in map(str.split, listing.splitlines()) if n[:3] == "at_"}
+    symbols = {words[-1]: words[0] for words in map(str.split, listing.splitlines())}
+    sites = {name[3:]: int(address, 16) for name, address in symbols.items() if name.startswith("at_")}
     faults: list[str | Path] = []
     for name, address in sites.items():
         found = next((c for prefix, c in CLASSES.items() if name.startswith(prefix)), "null-dereference")
