@@ -8,6 +8,7 @@
 #include "effects/effects.h"
 #include "effects/hooks.h"
 #include "fault/checks.h"
+#include "guard/calls.h"
 #include "region/log.h"
 #include "region/masked.h"
 #include "region/operand.h"
@@ -292,6 +293,36 @@ static bool log_scatter(struct context *context, const struct instruction *at, c
     return true;
 }
 
+/* A string instruction's bytes from a register on, as far as it is certain that they are accessed. */
+static bool check_string(struct context *context, uintptr_t source, const struct instruction *at, uint8_t opcode,
+                         unsigned reg) {
+    const bool compares = (opcode & 0xf6) == 0xa6; /* cmps, scas: they may end before */
+    const uint64_t count = !at->repeat ? 1 : compares ? context->registers.general[RCX] != 0 : context->registers.general[RCX];
+    uint64_t address = context->registers.general[reg], size;
+    if (at->address_size_override || __builtin_mul_overflow(count, at->operand_bytes, &size) || !size)
+        return false;
+    if (context->registers.flags & 0x400)
+        address -= size - at->operand_bytes;
+    return guarded_access(context, source, address, size);
+}
+
+static bool check_access(struct context *context) {
+    const uintptr_t source = slot_target((uint32_t)context->argument[0]);
+    struct instruction at;
+    uint8_t bytes[15];
+    if (!decode(bytes, source_bytes(source, bytes), source, 64, &at))
+        return false;
+    const uint8_t opcode = bytes[at.opcode_offset];
+    if (at.memory == MEMORY_STRING) {
+        const bool source_too = (opcode & 0xf4) == 0xa4 || (opcode & 0xfe) == 0xac; /* movs, cmps; lods */
+        if (source_too && check_string(context, source, &at, opcode, RSI))
+            return true;
+        return (opcode & 0xfe) != 0xac && check_string(context, source, &at, opcode, RDI);
+    }
+    const bool plain = at.memory == MEMORY_OPERAND && at.access && at.operand_bytes <= OVERHANG_BYTES;
+    return plain && guarded_access(context, source, operand_address(context, &at, bytes, source), at.operand_bytes);
+}
+
 /* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory, vectors
  * of addresses. */
 static void log_other_store(struct context *context) {
@@ -324,11 +355,11 @@ static void log_other_store(struct context *context) {
         if (size == 0xffff)
             size = module_runtime()->xsave_bytes;
     }
-    const bool masked = at.memory == MEMORY_MASKED;
-    if (at.memory != MEMORY_OPERAND && at.address_size_override)
+    if (at.memory == MEMORY_OTHER && at.address_size_override)
         address = (uint32_t)address;
-    if (masked && at.segment == 0x64) /* for the others it stands before the source: what is written lies in es */
-        address += context->owner;
+    if (at.memory == MEMORY_MASKED && at.segment == 0x64)
+        address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
+    const bool masked = at.memory == MEMORY_MASKED;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
         go_native(context, source, REASON_SHARED_STATE);
@@ -410,6 +441,8 @@ bool serve(struct context *context) {
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_CHECK:
         return check_site(context, slot_target((uint32_t)context->argument[0]));
+    case SERVICE_GUARD:
+        return check_access(context);
     case SERVICE_EPOCH:
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);

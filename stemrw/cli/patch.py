@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,14 @@ EPILOG = (
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(StrEnum):
+    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    none = "none"
 
 
 def patch(
@@ -63,6 +72,13 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    guard: Annotated[
+        Guard,
+        typer.Option(
+            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
+            "(heap), or none.",
+        ),
+    ] = Guard.report,
     errno: Annotated[
         str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
     ] = None,
@@ -125,6 +141,7 @@ def patch(
             return_value=value,
             outputs=outputs,
             escalate=escalate,
+            guard=guard.value,
         )
         if known and events_path is None:
             events_path = known.events

@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 
 
@@ -22,6 +23,7 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
 ) -> Plan:
@@ -31,8 +33,8 @@ def plan(
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
     become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. Raises LocalizationError where no function can be a region, or a predicate
-    stands where no instruction begins.
+    one region. `guard` says which heap blocks are guarded: those that the reports name, all of the file's, or none.
+    Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -50,7 +52,8 @@ def plan(
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]
-    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(known_rules))
+    rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
+    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(rules))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
@@ -87,7 +90,7 @@ def _region(
         return_kind=kind,
         return_value=value,
         return_evidence=evidence,
-        check_address=pc if checked else None,
+        check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
     )
 
