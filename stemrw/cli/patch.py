@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,6 +94,14 @@ def patch(
         bool,
         typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
     ] = True,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is done about a fault: return (an error value, the default), oblivious (leave the access out), "
+            "retry (once more, in roomier memory), end-thread, end-child, die.",
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -104,6 +112,13 @@ def patch(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
+    ] = False,
+    by_symbol: Annotated[
+        bool,
+        typer.Option(
+            "--by-symbol",
+            help="The report is about another build (with a sanitizer, say): go by the names of functions.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
@@ -117,7 +132,7 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import asked_errno, asked_out, plan
+    from stemrw.plan import asked_errno, asked_out, plan, strategy_rules
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, [*(fault or []), *(require or [])], region or [], frame)
@@ -129,7 +144,9 @@ def patch(
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-        localizations = _localize(image, fault or [], require or [], region or [], frame=frame, force=force)
+        localizations = _localize(
+            image, fault or [], require or [], region or [], frame=frame, force=force, by_symbol=by_symbol
+        )
         had = (known.regions, known.rules) if known else ((), ())
         if errno is not None:
             outputs.append(asked_errno(errno, image))
@@ -142,6 +159,7 @@ def patch(
             outputs=outputs,
             escalate=escalate,
             guard=guard.value,
+            strategy=strategy_rules(strategy, image) if strategy is not None else (),
         )
         if known and events_path is None:
             events_path = known.events
@@ -191,7 +209,14 @@ def _events(path: Path | None) -> str | None:
 
 
 def _localize(
-    image: Image, faults: list[Path], requires: list[str], regions: list[str], *, frame: int | None, force: bool
+    image: Image,
+    faults: list[Path],
+    requires: list[str],
+    regions: list[str],
+    *,
+    frame: int | None,
+    force: bool,
+    by_symbol: bool,
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
     from stemrw.localize import localize, required
@@ -200,7 +225,8 @@ def _localize(
     if not reports:
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
-    return [localize(report, image, region=region, frame=frame, force=force) for report in reports]
+    choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
+    return [localize(report, image, **choice) for report in reports]
 
 
 def _pattern(value: str | None) -> int | None:
