@@ -72,6 +72,41 @@ void export_abi(void) {
     CONSTANT(RULE_SET_ERRNO);
     CONSTANT(RULE_SET_OUT);
     CONSTANT(RULE_ESCALATE);
+    CONSTANT(RULE_PREDICATE);
+    CONSTANT(RULE_PROGRAM_BYTES);
+    CONSTANT(PREDICATE_BYTES);
+    CONSTANT(PREDICATE_DEPTH);
+    CONSTANT(OP_REGISTER);
+    CONSTANT(OP_CONSTANT);
+    CONSTANT(OP_SMALL);
+    CONSTANT(OP_LOAD);
+    CONSTANT(OP_ZERO_EXTEND);
+    CONSTANT(OP_SIGN_EXTEND);
+    CONSTANT(OP_SHIFT_RIGHT);
+    CONSTANT(OP_ADD);
+    CONSTANT(OP_SUBTRACT);
+    CONSTANT(OP_MULTIPLY);
+    CONSTANT(OP_MASK);
+    CONSTANT(OP_EQUAL);
+    CONSTANT(OP_BELOW);
+    CONSTANT(OP_BELOW_EQUAL);
+    CONSTANT(OP_LESS);
+    CONSTANT(OP_LESS_EQUAL);
+    CONSTANT(OP_BOTH);
+    CONSTANT(OP_EITHER);
+    CONSTANT(OP_NOT);
+    CONSTANT(RULE_STRATEGY);
+    CONSTANT(RULE_SLICE);
+    CONSTANT(RULE_SLICE_EXIT);
+    CONSTANT(RULE_SLICE_SET);
+
+    CONSTANT(STRATEGY_RETURN);
+    CONSTANT(STRATEGY_DIE);
+    CONSTANT(STRATEGY_OBLIVIOUS);
+    CONSTANT(STRATEGY_RETRY);
+    CONSTANT(STRATEGY_END_THREAD);
+    CONSTANT(STRATEGY_END_CHILD);
+    CONSTANT(STRATEGY_SLICE);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -106,7 +141,8 @@ void export_abi(void) {
     CONSTANT(REASON_SIGNAL);
     CONSTANT(REASON_SEALED);
     CONSTANT(REASON_GUARD);
-    CONSTANT(REASON_OUTPUT);
+    CONSTANT(REASON_RULE);
+    CONSTANT(REASON_STRATEGY);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -173,6 +209,7 @@ void export_abi(void) {
     FIELD(patch_state, recoveries);
     FIELD(patch_state, degradations);
     FIELD(patch_state, translation);
+    FIELD(patch_state, completed);
 
     STRUCT(recovery);
     FIELD(recovery, number);
@@ -187,6 +224,7 @@ void export_abi(void) {
     FIELD(recovery, thread);
     FIELD(recovery, irreversible);
     FIELD(recovery, own);
+    FIELD(recovery, strategy);
 }
 
 /* For debuggers (stemrw/runtime/gdb_unwinder.py): from a thread's gs base to the code that it runs. */

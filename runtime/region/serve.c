@@ -7,11 +7,14 @@
 #include "effects/atomics.h"
 #include "effects/effects.h"
 #include "effects/hooks.h"
+#include "fault/checks.h"
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/masked.h"
+#include "region/operand.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 #include "translate/cache.h"
 
 #define VSYSCALL_PAGE 0xffffffffff600000ul /* emulated by the kernel when control gets there */
@@ -36,9 +39,10 @@ uintptr_t native_address(uintptr_t address) {
     return address;
 }
 
-static void pop_mark(struct context *context) {
+void pop_mark(struct context *context) {
     struct mark *mark = top(context);
-    __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
+    if (!is_slice(mark))
+        __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
     context->mark -= MARK_BYTES;
     context->depth--;
     context->mark_rsp = context->depth ? top(context)->rsp : 0;
@@ -123,7 +127,7 @@ bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
-        const bool returns = rsp == context->mark_rsp + 8 && in_checkpoint(context);
+        const bool returns = rsp == context->mark_rsp + 8 && in_checkpoint(context) && !is_slice(top(context));
         if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
@@ -204,8 +208,9 @@ static void enter(struct context *context) {
 
 /* Frames younger than the checkpoint need no undo, and those that run no longer none either. */
 static bool is_young(const struct context *context, uintptr_t address, size_t size) {
-    enum { RED_ZONE = 128 };
-    return address >= context->registers.general[RSP] - RED_ZONE && address + size <= context->mark_rsp;
+    enum { RED_ZONE = 128 }; /* in use where a slice begins */
+    return address >= context->registers.general[RSP] - RED_ZONE &&
+           address + size <= context->mark_rsp - (context->slices ? RED_ZONE : 0);
 }
 
 /* While other threads are alive. */
@@ -261,10 +266,6 @@ static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     return end - *size;
 }
 
-static unsigned modrm_register(const struct instruction *at, const uint8_t *bytes) {
-    return (bytes[at->modrm_offset] >> 3 & 7) | (at->rex & 4) << 1;
-}
-
 /* A scatter: every element whose mask bit is set.  False: the log is full. */
 static bool log_scatter(struct context *context, const struct instruction *at, const uint8_t *bytes) {
     enum { VECTOR = 64 };
@@ -295,34 +296,6 @@ static bool log_scatter(struct context *context, const struct instruction *at, c
     return true;
 }
 
-/* Where the operand that ModRM (or moffs) says begins. */
-static uint64_t operand_address(const struct context *context, const struct instruction *at, const uint8_t *bytes,
-                                uintptr_t source) {
-    const uint64_t *general = context->registers.general;
-    uint64_t address = at->rip_relative ? source + at->length : 0;
-    if (at->displacement_size == 8)
-        for (unsigned i = 0; i < 8; i++) /* moffs */
-            address |= (uint64_t)bytes[at->displacement_offset + i] << 8 * i;
-    else
-        address += (uint64_t)(int64_t)at->displacement;
-    if (at->base != REG_NONE)
-        address += general[at->base];
-    if (at->base == RSP && at->stack == STACK_POP)
-        address += at->stack_bytes;
-    if (at->index != REG_NONE)
-        address += general[at->index] * at->scale;
-    if (at->bit_offset) {
-        const unsigned reg = modrm_register(at, bytes);
-        int64_t bit = at->operand_bytes == 8   ? (int64_t)general[reg]
-                      : at->operand_bytes == 4 ? (int32_t)general[reg]
-                                               : (int16_t)general[reg];
-        address += (uint64_t)((bit >> 3) & ~(int64_t)(at->operand_bytes - 1));
-    }
-    if (at->address_size_override)
-        address = (uint32_t)address;
-    return at->segment == 0x64 ? address + context->owner : address;
-}
-
 /* A string instruction's bytes from a register on, as far as it is certain that they are accessed. */
 static bool check_string(struct context *context, uintptr_t source, const struct instruction *at, uint8_t opcode,
                          unsigned reg) {
@@ -338,8 +311,11 @@ static bool check_string(struct context *context, uintptr_t source, const struct
 
 static bool check_access(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
+    const size_t known = context->argument[0] >> 32;
     struct instruction at;
     uint8_t bytes[15];
+    if (known)
+        return guarded_access(context, source, guards()->arena + context->argument[1], known);
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at))
         return false;
     const uint8_t opcode = bytes[at.opcode_offset];
@@ -408,7 +384,7 @@ static void log_other_store(struct context *context) {
 static bool about_to_land(const struct context *context, uint64_t rsp) {
     const uint64_t below = context->mark_rsp - rsp;
     uint64_t target = 0;
-    return below <= sizeof target && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
+    return below <= sizeof target && !is_slice(top(context)) && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
            target != top(context)->return_address && range_known(target);
 }
 
@@ -445,6 +421,24 @@ static bool end_emulation(struct context *context, uintptr_t address, enum reaso
     return false;
 }
 
+uintptr_t program_at(const struct context *context) {
+    switch ((enum service)context->service) {
+    case SERVICE_DISPATCH:
+    case SERVICE_ENTER:
+    case SERVICE_SYSCALL_DONE:
+        return context->target;
+    case SERVICE_LINK:
+    case SERVICE_LOG_OTHER:
+    case SERVICE_NATIVE:
+    case SERVICE_STACK:
+    case SERVICE_HOOK:
+    case SERVICE_SLICE:
+        return slot_target((uint32_t)context->argument[0]);
+    default:
+        return cache_source_of(context->resume);
+    }
+}
+
 bool serve(struct context *context) {
     switch ((enum service)context->service) {
     case SERVICE_DISPATCH:
@@ -469,6 +463,8 @@ bool serve(struct context *context) {
         return false;
     case SERVICE_HOOK:
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
+    case SERVICE_CHECK:
+        return check_site(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_GUARD:
         return check_access(context);
     case SERVICE_EPOCH:
@@ -477,6 +473,12 @@ bool serve(struct context *context) {
         return false;
     case SERVICE_ENTER:
         enter(context);
+        return false;
+    case SERVICE_ENTERED:
+        strategy_entered(context);
+        return false;
+    case SERVICE_SLICE:
+        slice_arrive(context, slot_target((uint32_t)context->argument[0]));
         return false;
     default:
         return false;

@@ -30,6 +30,7 @@ struct block {
     uint8_t flags_live;       /* at its start */
     int32_t depth;            /* … bytes from rsp up to its function's return address; UNKNOWN_DEPTH */
     const struct patch *mark; /* a region begins here */
+    bool slice;               /* … or a slice, or one ends */
     bool hook;                /* … or a function that effects/hooks.h knows */
     enum reason stop;         /* ends by going on natively at .next */
 };
@@ -40,6 +41,7 @@ struct source_instruction {
     uint8_t bytes[15];
     uint8_t flags_live; /* before it */
     int32_t depth;      /* … */
+    uint8_t checks;     /* enum check: what C is asked first */
 };
 
 /* Instructions with memory operands of their own kind (MEMORY_OTHER) that are carried, by the last opcode byte. */
@@ -61,15 +63,16 @@ static inline bool reads_base(const struct source_instruction *at) {
 
 enum cold_kind {
     COLD_LOG,  /* a store whose granule the filter does not know */
+    COLD_CHECK, /* an access to an address that no ordinary pointer holds */
     COLD_LINK, /* a slot's first value: ask C to link */
     COLD_JUMP, /* jcc to another unit: jmp [slot] */
 };
 
 struct cold {
     enum cold_kind kind;
-    uint32_t instruction; /* COLD_LOG */
+    uint32_t instruction; /* COLD_LOG, COLD_CHECK */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP */
-    uint32_t back;        /* COLD_LOG: offset of the store itself … */
+    uint32_t back;        /* COLD_LOG, COLD_CHECK: offset of the store itself, of what follows the check … */
     uint32_t behind;      /* … and of what follows it */
     uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */
@@ -93,6 +96,7 @@ struct builder {
     uintptr_t root, here; /* first instruction, and the one being translated */
     uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
+    bool marked_within; /* checkpoints may be made in the middle of functions of this module: so may any store of it */
     bool full;     /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS];      /* per block with a mark: offset behind the checkpoint */
     uintptr_t pending[MAX_PENDING]; /* branch targets to look at */
@@ -123,6 +127,7 @@ enum reason discover(struct builder *builder);
 /* arch/x86_64/rules.c: translate one block; then the cold parts. */
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to);
 void emit_cold(struct builder *builder, struct cold *cold);
+void emit_alone(struct builder *builder, const uint8_t *code, unsigned count, uintptr_t next);
 void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body);
 
 #endif

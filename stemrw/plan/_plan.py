@@ -12,6 +12,8 @@ from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
+from stemrw.plan._predicate import predicate_rules
+from stemrw.plan._strategy import with_rules
 
 
 def plan(
@@ -25,15 +27,17 @@ def plan(
     guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
+    strategy: Sequence[AnyRule] = (),
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
-    become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. `guard` says which heap blocks are guarded: those that the reports name, all of the file's, or none.
-    Raises LocalizationError where no function can be a region.
+    in, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what is done in a rescue's
+    place. `nets` False leaves out the safety nets (callers that become regions too). `escalate` lets a fault that
+    repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
+    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be
+    a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -46,7 +50,10 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
-            regions[region.address] = _with(region, outputs) if position == 0 else region
+            if position == 0:
+                asked_rules = (*outputs, *predicate_rules(localization, image))
+                region = with_rules(_with(region, asked_rules), strategy, image)
+            regions[region.address] = region
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]
@@ -88,7 +95,7 @@ def _region(
         return_kind=kind,
         return_value=value,
         return_evidence=evidence,
-        check_address=pc if checked else None,
+        check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
     )
 
