@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
     from stemrw.image import Image
+    from stemrw.plan import Policy
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
@@ -54,6 +55,14 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="evidence|types|minus-one",
+            help="How place and value are chosen. The last two take the function of the fault and are there to compare "
+            "with: by its type, or always -1.",
+        ),
+    ] = "evidence",
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -81,7 +90,7 @@ def patch(
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
-    value = _pattern(return_value)
+    value, chosen_by = _pattern(return_value), _policy(policy)
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
@@ -90,7 +99,7 @@ def patch(
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value, policy=chosen_by)
         if known and events_path is None:
             events_path = known.events
         with about(file):
@@ -148,6 +157,15 @@ def _localize(
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
     return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
+
+
+def _policy(name: str) -> Policy:
+    from stemrw.plan import POLICIES
+
+    for policy in POLICIES:
+        if name == policy:
+            return policy
+    raise UsageError(f"there is no policy {name!r}", hint=f"one of {', '.join(POLICIES)}")
 
 
 def _pattern(value: str | None) -> int | None:

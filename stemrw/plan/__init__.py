@@ -1,5 +1,7 @@
 """From localized faults to what is to be changed, with the reasons: which functions, and what they return."""
 
+from stemrw.plan._choose import POLICIES, Policy
+from stemrw.plan._explain import explain, explain_manifest
 from stemrw.plan._plan import plan
 
-__all__ = ["plan"]
+__all__ = ["POLICIES", "Policy", "explain", "explain_manifest", "plan"]

@@ -10,7 +10,8 @@ from stemrw.documents.rules import AnyRule
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
-from stemrw.plan._choose import Choice, choose
+from stemrw.plan._choose import Choice, Policy, choose
+from stemrw.plan._reading import Reading
 
 
 def plan(
@@ -21,21 +22,25 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    policy: Policy = "evidence",
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in. `nets` False leaves out the
-    safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
+    in. `nets` False leaves out the safety nets (callers that become regions too). `policy` is how value and place are
+    chosen; others than "evidence" are there to compare with.
+
+    Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
+    reading = Reading(image)
     for localization in localizations:
-        for position, choice in enumerate(choose(localization, image, nets=nets)):
+        for position, choice in enumerate(choose(localization, reading, nets=nets, policy=policy)):
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
@@ -64,6 +69,8 @@ def _region(
         return_evidence=evidence,
         check_address=pc if checked else None,
         check_class=None if net and not checked else localization.fault_class,
+        candidates=choice.result.candidates,
+        considered=choice.considered,
     )
 
 
@@ -71,8 +78,10 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     """The same function for two faults: the first decides what it returns, unless the user does."""
     why = (*one.why, *(w for w in other.why if w not in one.why))
     if override:
-        result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
-        one = one.model_copy(update=result)
+        taken = ("return_kind", "return_value", "return_evidence", "candidates")
+        one = one.model_copy(update={name: getattr(other, name) for name in taken})
+    considered = tuple(dict.fromkeys((*one.considered, *other.considered)))
+    one = one.model_copy(update={"considered": considered})
     one = one.model_copy(update={"rules": tuple(dict.fromkeys((*one.rules, *other.rules)))})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
