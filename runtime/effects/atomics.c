@@ -45,10 +45,6 @@ struct locked {
     uint64_t operand; /* register or immediate */
 };
 
-static uint64_t value_mask(uint32_t size) {
-    return size >= 8 ? ~0ull : (1ull << 8 * size) - 1;
-}
-
 /* ---- what the bytes say ---- */
 
 static enum operation operation_of(const struct instruction *at, const uint8_t *bytes) {
@@ -296,7 +292,7 @@ bool store_logged(struct context *context, uintptr_t address, size_t size) {
     if (meaning == STORE_UNKNOWN || !value_stored(context, cache_source_of(context->resume), &value))
         return false;
     safe_copy(change.old, (const void *)address, change.size);
-    change.now[0] = (change.old[0] & ~value_mask((uint32_t)size)) | value;
+    change.now[0] = (change.old[0] & ~value_mask(size)) | value;
     change.now[1] = change.old[1];
     if (!words_prepare(context, &change))
         return false;

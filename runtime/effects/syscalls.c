@@ -143,7 +143,7 @@ static void save_position(struct context *context) {
 
 /* The thread's signal mask, as the program has it. */
 static long change_mask(struct context *context, int how, const uint64_t *set, uint64_t *old) {
-    const uint64_t all = ~((uint64_t)HANDLED_SIGNALS >> 1);
+    const uint64_t all = all_but_handled();
     uint64_t now;
     if (how > OS_SIG_SETMASK || how < OS_SIG_BLOCK)
         return -OS_EINVAL;
@@ -261,7 +261,7 @@ static bool is_fatal_by_default(uint64_t signal) {
     struct os_sigaction action = {0};
     if (signal >= 32)
         return false;
-    if (HANDLED_SIGNALS >> signal & 1)
+    if (is_handled(signal))
         action = module_runtime()->actions[signal];
     else if (signal != OS_SIGABRT || os_sigaction((int)signal, NULL, &action))
         return false;
@@ -279,7 +279,7 @@ static bool before_kill(struct context *context, uint64_t number) {
               : number == NR_tkill
                   ? (int)argument(context, 0) == os_gettid()
                   : (int)argument(context, 0) == os_getpid() && (int)argument(context, 1) == os_gettid();
-    if (me && is_fatal_by_default(signal) && ((struct mark *)context->mark)->patch->kind == PATCH_REGION)
+    if (me && is_fatal_by_default(signal) && in_checkpoint(context))
         return raise_fault(context, FAULT_ABORT, instruction_address(context), 0);
     if (signal)
         context->irreversible++;
@@ -314,7 +314,7 @@ static void before_sigmask(struct context *context) {
     save_mask(context);
     if ((how == OS_SIG_UNBLOCK && !context->held) || safe_copy(&set, (const void *)set_at, sizeof set) < sizeof set)
         return;
-    set &= how == OS_SIG_UNBLOCK ? ~0ull : ~((uint64_t)HANDLED_SIGNALS >> 1); /* signal n is bit n - 1 */
+    set &= how == OS_SIG_UNBLOCK ? ~0ull : all_but_handled();
     long result = change_mask(context, (int)how, &set, &old);
     if (!result && old_at)
         safe_copy((void *)old_at, &old, sizeof old);
@@ -476,6 +476,7 @@ bool before_syscall(struct context *context) {
             give_way(context, rule->output[i].kind == SIZE_COMMAND ? REASON_UNKNOWN_SYSCALL : REASON_LOG_FULL);
             return false;
         }
+    context->inputs += rule->outputs && rule->output[0].kind != SIZE_FIXED;
     context->argument[0] = number;
     switch ((enum effect)rule->effect) {
     case EFFECT_PURE:

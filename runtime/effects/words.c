@@ -28,10 +28,6 @@ static void set(uint64_t *to, const uint64_t *from) {
     to[1] = from[1];
 }
 
-static uint64_t value_mask(uint32_t size) {
-    return size >= 8 ? ~0ull : (1ull << 8 * size) - 1;
-}
-
 /* ---- where the log has a word ---- */
 
 static struct word_slot *slot_of(struct context *context, uintptr_t address, bool wanted) {

@@ -33,6 +33,11 @@ enum word_flags {
     WORD_HELD = 1 << 8,     /* taken again, by the rollback */
 };
 
+/* Of the low `size` bytes. */
+static inline uint64_t value_mask(size_t size) {
+    return size >= 8 ? ~0ull : (1ull << 8 * size) - 1;
+}
+
 struct change { /* of `size` bytes at `address`: 1, 2, 4, 8, 16 */
     uintptr_t address;
     uint64_t old[2], now[2];

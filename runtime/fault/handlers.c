@@ -48,11 +48,6 @@ static enum place place_of(const struct context *context, const struct os_contex
     return between(at->rip, &gate_region, &miss) ? PLACE_STUB : PLACE_NATIVE;
 }
 
-/* All but those that our own code may cause. */
-static uint64_t blocked(void) {
-    return ~((uint64_t)HANDLED_SIGNALS >> 1);
-}
-
 static bool is_function(const struct os_sigaction *action) {
     return action->handler > OS_SIG_IGN && action->flags & OS_SA_RESTORER;
 }
@@ -68,7 +63,7 @@ static long install(int signal, const struct os_sigaction *wish, struct os_sigac
 /* False: the program's handler runs now, wherever we are. */
 static bool hold(struct context *context, int signal, struct os_siginfo *info, struct os_context *at, bool step) {
     const struct os_sigaction *action = &module_runtime()->gated[signal];
-    const uint64_t all = blocked();
+    const uint64_t all = all_but_handled();
     const bool no_steps = module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask >> (OS_SIGTRAP - 1) & 1;
     if (module_state()->sealed || (step && no_steps))
         return false;
@@ -107,7 +102,7 @@ bool handlers_stepped(struct context *context, struct os_context *at) {
 /* sigaction and its like are to be seen to their end, which is behind their system call. */
 static bool is_seen(const struct context *context, struct os_context at) {
     uint8_t before[2] = {0};
-    if (!context->depth || ((const struct mark *)context->mark)->patch->kind == PATCH_REGION)
+    if (!context->depth || in_checkpoint(context))
         return true;
     exact_state(context, &at);
     safe_copy(before, (const void *)(at.rip - sizeof before), sizeof before);
@@ -119,7 +114,7 @@ static bool is_seen(const struct context *context, struct os_context at) {
 static bool come_back(struct context *context, const struct os_context *at, uintptr_t code, uint64_t mask) {
     const uint64_t trap = 1ull << (OS_SIGTRAP - 1);
     struct os_siginfo info = {.signal = OS_SIGTRAP, .code = COME_BACK};
-    if (!context->depth || ((const struct mark *)context->mark)->patch->kind != PATCH_REGION || context->state->sealed ||
+    if (!in_checkpoint(context) || context->state->sealed ||
         context->interrupted || module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask & trap)
         return false;
     log_settle(context);
@@ -189,7 +184,7 @@ uint64_t signal_arrived(int signal, struct os_siginfo *info, struct os_context *
     }
     if (!is_seen(context, *at))
         return handler;
-    const uint64_t all = blocked();
+    const uint64_t all = all_but_handled();
     uint64_t mask = 0;
     if (!context->state->sealed) /* another handler may enter a region as soon as .depth is 0 */
         os_sigmask(OS_SIG_SETMASK, &all, &mask);
@@ -214,7 +209,7 @@ static void show(struct os_sigaction *action, const struct os_sigaction *record)
 }
 
 long handlers_change(int signal, const struct os_sigaction *wish, struct os_sigaction *old) {
-    if (signal < 32 && HANDLED_SIGNALS >> signal & 1) {
+    if (is_handled(signal)) {
         signals_wish(signal, wish, old);
         return 0;
     }
@@ -250,7 +245,7 @@ void handlers_adopt(void) {
     module_runtime()->handlers_adopted = true;
     for (int signal = 1; signal <= LAST_SIGNAL; signal++) {
         struct os_sigaction now, old;
-        if (signal < 32 && HANDLED_SIGNALS >> signal & 1)
+        if (is_handled(signal))
             continue;
         if (!os_sigaction(signal, NULL, &now) && is_function(&now) && !is_gate(now.handler))
             handlers_change(signal, &now, &old);

@@ -34,14 +34,14 @@ static void install(int signal, struct os_sigaction *previous) {
     action.handler = (uint64_t)&on_signal;
     action.flags = OS_SA_SIGINFO | OS_SA_ONSTACK | OS_SA_RESTORER;
     action.restorer = (uint64_t)&signal_return;
-    action.mask = ~((uint64_t)HANDLED_SIGNALS >> 1); /* the program's handlers shall not run on top of ours */
+    action.mask = all_but_handled(); /* the program's handlers shall not run on top of ours */
     os_sigaction(signal, &action, previous);
 }
 
 void signals_install(void) {
     struct runtime *runtime = module_runtime();
     for (int signal = 1; signal < 32; signal++)
-        if (HANDLED_SIGNALS >> signal & 1)
+        if (is_handled(signal))
             install(signal, &runtime->actions[signal]);
     runtime->handled = HANDLED_SIGNALS;
 }
@@ -96,7 +96,7 @@ void signals_restore(void) {
     enum { MODULES = 16 };
     for (int signal = 1; signal < 32; signal++) {
         struct os_sigaction now, *behind = &now;
-        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now))
+        if (!is_handled(signal) || os_sigaction(signal, NULL, &now))
             continue;
         if (now.handler == (uint64_t)&on_signal)
             install_wish(signal);
@@ -110,7 +110,7 @@ void signals_restore(void) {
 void signals_check(void) {
     struct os_sigaction now;
     for (int signal = 1; signal < 32; signal++) {
-        if (!(HANDLED_SIGNALS >> signal & 1) || os_sigaction(signal, NULL, &now) || is_of_a_runtime(&now))
+        if (!is_handled(signal) || os_sigaction(signal, NULL, &now) || is_of_a_runtime(&now))
             continue;
         install(signal, &module_runtime()->actions[signal]);
         degrade(module_state(), NULL, REASON_LOST_HANDLER);
@@ -149,11 +149,6 @@ static enum fault_class classify(int signal, const struct os_siginfo *info, cons
     return FAULT_WILD_DEREFERENCE;
 }
 
-/* A fault while emulating a function without checkpoint (PATCH_OBSERVE): the program's own, at its own place. */
-static bool can_rescue(const struct context *context) {
-    return ((const struct mark *)context->mark)->patch->kind == PATCH_REGION;
-}
-
 /* The program's handler, or the core dump, shall find the original program. */
 static void leave_cache(struct context *context, struct os_context *at) {
     exact_state(context, at);
@@ -187,10 +182,10 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
             leave_cache(context, at);
         return;
     }
-    if (!can_rescue(context)) {
+    if (!in_checkpoint(context)) { /* a function without checkpoint is emulated: the fault is the program's own, there */
         at->rip = pc;
         leave_cache(context, at);
-        return; /* it faults once more there, outside of any region */
+        return; /* it comes once more, outside of any region */
     }
     context->fault_class = classify(signal, info, at);
     context->fault_pc = cache_source_of(pc);

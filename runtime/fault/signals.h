@@ -9,6 +9,15 @@
 #define HANDLED_SIGNALS                                                                                                \
     (1u << OS_SIGSEGV | 1u << OS_SIGBUS | 1u << OS_SIGFPE | 1u << OS_SIGILL | 1u << OS_SIGTRAP | 1u << OS_SIGSYS)
 
+static inline bool is_handled(uint64_t signal) {
+    return signal < 32 && HANDLED_SIGNALS >> signal & 1;
+}
+
+/* As a signal mask (signal n is bit n - 1): all but those that our own code may cause. */
+static inline uint64_t all_but_handled(void) {
+    return ~((uint64_t)HANDLED_SIGNALS >> 1);
+}
+
 void signals_install(void);
 
 /* Where our handler is installed, the program's own action is put back. */

@@ -251,7 +251,7 @@ bool runtime_lock(void) {
     struct state *state = module_state();
     if (state->sealed)
         return try_lock(state, (uint32_t)SEALED_HOLDER);
-    uint64_t all = ~((uint64_t)HANDLED_SIGNALS >> 1), mask = 0; /* safe_copy needs its faults */
+    uint64_t all = all_but_handled(), mask = 0; /* safe_copy needs its faults */
     uint32_t me = (uint32_t)os_gettid();
     if (__atomic_load_n(&state->lock, __ATOMIC_RELAXED) == me)
         return false;

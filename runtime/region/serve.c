@@ -35,11 +35,6 @@ uintptr_t native_address(uintptr_t address) {
     return address;
 }
 
-/* Of a region; a function that is emulated only to be observed has nothing to go back to. */
-static bool is_checkpoint(const struct mark *mark) {
-    return mark->patch->kind == PATCH_REGION;
-}
-
 static void pop_mark(struct context *context) {
     struct mark *mark = top(context);
     __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
@@ -80,7 +75,7 @@ void go_native(struct context *context, uintptr_t address, enum reason reason) {
  * checkpoint to go back to, the program faults there itself. */
 static bool raise_wild_jump(struct context *context, uintptr_t target) {
     uintptr_t caller = 0;
-    if (!is_checkpoint(top(context))) {
+    if (!in_checkpoint(context)) {
         go_native(context, target, REASON_UNKNOWN_CODE);
         return false;
     }
@@ -127,7 +122,7 @@ bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
-        const bool returns = rsp == context->mark_rsp + 8 && is_checkpoint(top(context));
+        const bool returns = rsp == context->mark_rsp + 8 && in_checkpoint(context);
         if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
@@ -402,7 +397,7 @@ static void stack_loaded(struct context *context) {
 /* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
  * there.  That takes opening files, which the program may have forbidden itself: no sooner than it would trap. */
 static bool end_emulation(struct context *context, uintptr_t address, enum reason reason) {
-    const bool own_trap = reason == REASON_BREAKPOINT && is_checkpoint(top(context)) &&
+    const bool own_trap = reason == REASON_BREAKPOINT && in_checkpoint(context) &&
                           *(const uint8_t *)address == BREAKPOINT && !breakpoint_at(address);
     if (own_trap)
         return raise_fault(context, FAULT_TRAP, address, address);

@@ -2,6 +2,7 @@
 
 from stemrw.plan._choose import POLICIES, Policy
 from stemrw.plan._explain import explain, explain_manifest
+from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
 
-__all__ = ["POLICIES", "Policy", "explain", "explain_manifest", "plan"]
+__all__ = ["POLICIES", "Policy", "asked_errno", "asked_out", "errno_rule", "explain", "explain_manifest", "plan"]

@@ -2,6 +2,14 @@
     .intel_syntax noprefix
     .text
 
+/* To the entry of that number of a table that follows. */
+.macro by_number table, number
+    lea rax, [rip + \table]
+    lea rax, [rax + \number * 8]
+    jmp rax
+    .balign 8
+.endm
+
 /* Encoded by hand: assemblers ask for the extension to be switched on. */
 .macro store_group p0 /* vmovdqu64 [rdi], zmm: eight registers, by the inverted R and R' in the second byte */
     .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
@@ -15,10 +23,7 @@
     .globl vector_read, vector_read_avx, vector_read_sse, mask_read, mask_read_wide
     .balign 8
 vector_read:
-    lea rax, [rip + .Lvectors]
-    lea rax, [rax + rsi * 8]
-    jmp rax
-    .balign 8
+    by_number .Lvectors, rsi
 .Lvectors:
     store_group 0xf1
     store_group 0x71
@@ -28,10 +33,7 @@ vector_read:
 /* uint32_t mask_read(unsigned number) */
     .balign 8
 mask_read:
-    lea rax, [rip + .Lmasks]
-    lea rax, [rax + rdi * 8]
-    jmp rax
-    .balign 8
+    by_number .Lmasks, rdi
 .Lmasks:
     .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
     .byte 0xc5, 0xf8, 0x93, 0xc0 | \reg /* kmovw eax, k */
@@ -44,10 +46,7 @@ mask_read:
 /* uint64_t mask_read_wide(unsigned number) */
     .balign 8
 mask_read_wide:
-    lea rax, [rip + .Lwide_masks]
-    lea rax, [rax + rdi * 8]
-    jmp rax
-    .balign 8
+    by_number .Lwide_masks, rdi
 .Lwide_masks:
     .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
     .byte 0xc4, 0xe1, 0xfb, 0x93, 0xc0 | \reg /* kmovq rax, k */
@@ -59,10 +58,7 @@ mask_read_wide:
 /* void vector_read_avx(uint8_t to[32], unsigned number) */
     .balign 8
 vector_read_avx:
-    lea rax, [rip + .Lavx]
-    lea rax, [rax + rsi * 8]
-    jmp rax
-    .balign 8
+    by_number .Lavx, rsi
 .Lavx:
     .irp high, 0xfe, 0x7e
     .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
@@ -77,10 +73,7 @@ vector_read_avx:
 /* void vector_read_sse(uint8_t to[16], unsigned number) */
     .balign 8
 vector_read_sse:
-    lea rax, [rip + .Lsse]
-    lea rax, [rax + rsi * 8]
-    jmp rax
-    .balign 8
+    by_number .Lsse, rsi
 .Lsse:
     .irp rex, 0x40, 0x44
     .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
