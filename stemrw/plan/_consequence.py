@@ -75,6 +75,10 @@ class Ending:
     short: bool = False
     """No call but reports and releases lies on the way."""
     frees: bool = False
+    errno: Instruction | None = None
+    """What reads errno, before another call can have set it."""
+    reads: frozenset[tuple[str, int]] = frozenset()
+    """Slots of the caller's frame that are read before they are written: operand text and size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +91,26 @@ class _Way:
     length: int = 0
     branches: int = _BRANCHES
     calls: int = 0
+    slots: frozenset[str] = frozenset()
     notes: Ending = field(default_factory=lambda: Ending(End.WENT_ON))
 
 
+_READS_ERRNO = frozenset("perror err warn verr vwarn".split())
 _RELEASES = frozenset("free fclose close g_free closedir pclose _ZdlPv _ZdlPvm _ZdaPv munmap".split())
 
 
-def consequences(reading: Reading, caller: Function, behind: int, value: int) -> list[Ending]:
-    """How every way ends that begins behind a call which returned `value` in rax."""
-    return list(_walk(reading, caller, behind, value))
+def consequences(
+    reading: Reading, caller: Function, behind: int, value: int, slots: frozenset[str] = frozenset()
+) -> list[Ending]:
+    """How every way ends that begins behind a call which returned `value` in rax; `slots` are watched for reads."""
+    return list(_walk(reading, caller, _Way(behind, {"rax": Known(value & (1 << 64) - 1, own=True)}, slots=slots)))
 
 
-def _walk(reading: Reading, caller: Function, behind: int, value: int) -> Iterator[Ending]:
+def _walk(reading: Reading, caller: Function, start: _Way) -> Iterator[Ending]:
     code, budget = reading.code(caller), _INSTRUCTIONS
+    behind = start.address
     back = reading.leads_back(caller, behind)
-    work = deque((_Way(behind, {"rax": Known(value & (1 << 64) - 1, own=True)}),))
+    work = deque((start,))
     seen: set[tuple[int, frozenset[tuple[str, Known]]]] = set()
     while work:
         way = work.popleft()
@@ -139,6 +148,7 @@ def _step(reading: Reading, instruction: Instruction, way: _Way) -> tuple[Ending
     bad = _bad_address(ops.parts, instruction, way.values)
     if bad is not None:
         return _ended(way, bad, instruction), ()
+    way = _watched(instruction, ops.parts, way)
     if instruction.is_call:
         return _call(reading, instruction, way)
     if instruction.is_jump:
@@ -191,6 +201,37 @@ def _bad_address(parts: tuple[str, ...], instruction: Instruction, values: Value
         if known is not None and known.own and known.value >> 63:
             return End.INDEXED
     return None
+
+
+def _watched(instruction: Instruction, parts: tuple[str, ...], way: _Way) -> _Way:
+    """Reads of the slots that are watched, until they are written or their address is taken again."""
+    for i, part in enumerate(parts):
+        size, _, memory = part.partition(" ptr ")
+        if memory not in way.slots:
+            continue
+        stores = i == 0 and instruction.mnemonic.startswith("mov")
+        if not stores and instruction.mnemonic != "lea":
+            bytes_read = {"byte": 1, "word": 2, "dword": 4, "qword": 8}.get(size, 0)
+            way = replace(way, notes=replace(way.notes, reads=way.notes.reads | {(memory, bytes_read)}))
+        way = replace(way, slots=way.slots - {memory})
+    if instruction.mnemonic == "lea" and len(parts) == 2:
+        way = replace(way, slots=way.slots - {parts[1]})
+    return way
+
+
+def _reads_errno(reading: Reading, call: Instruction, name: str | None) -> bool:
+    """Whether a call leads to a read of errno: `perror` and the like do, `__errno_location` if its result is loaded."""
+    if name in _READS_ERRNO:
+        return True
+    if name != "__errno_location":
+        return False
+    for instruction in reading.image.successors(call.end, 4):
+        parts = instruction.operands.split(", ")
+        if any("[rax]" in part for part in parts):
+            return not (instruction.mnemonic == "mov" and "[rax]" in parts[0])
+        if instruction.is_call or instruction.is_stop:
+            break
+    return False
 
 
 def _noted_message(reading: Reading, instruction: Instruction, parts: tuple[str, ...], way: _Way) -> _Way:
@@ -253,6 +294,10 @@ def _call(reading: Reading, call: Instruction, way: _Way) -> tuple[Ending | None
     name = reading.image.called_name(call)
     if any(_dereferences(reading, call, name, argument, way.values[argument]) for argument in passed):
         return _ended(way, End.DEREFERENCED, call), ()
+    if way.calls == 0 and way.notes.errno is None and _reads_errno(reading, call, name):
+        way = replace(way, notes=replace(way.notes, errno=call))
+    if name == "__errno_location":
+        return None, (_behind_call(call, way),)
     how = reading.reporter(call, way.streams)
     if how is None and way.message is not None and name not in _RELEASES:
         how = f"passes on the message {way.message.strip()!r}"
@@ -267,10 +312,13 @@ def _call(reading: Reading, call: Instruction, way: _Way) -> tuple[Ending | None
         return _ended(way, End.STOPPED if leaving == "ends" else End.JUMPED, call), ()
     if not call.is_call:
         return _ended(way, End.RETURNED, call), ()  # a tail call: what it returns is not known
+    return None, (_behind_call(call, way),)
+
+
+def _behind_call(call: Instruction, way: _Way) -> _Way:
+    """What is left of what was known, when a call has come back."""
     kept = {w: k for w, k in way.values.items() if w in CALLEE_SAVED or w.startswith("[")}
-    return None, (
-        replace(way, address=call.end, values=kept, flags=None, streams=way.streams & CALLEE_SAVED, message=None),
-    )
+    return replace(way, address=call.end, values=kept, flags=None, streams=way.streams & CALLEE_SAVED, message=None)
 
 
 def _dereferences(reading: Reading, call: Instruction, name: str | None, argument: str, known: Known) -> bool:

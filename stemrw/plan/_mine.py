@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stemrw.documents.evidence import ReturnKind, ValueCandidate
+from stemrw.documents.rules import AnyRule
 from stemrw.image import Function, ResultType
+from stemrw.plan._besides import besides
 from stemrw.plan._calls import (
     Site,
     calls_again_at_once,
@@ -53,6 +55,8 @@ class Result:
     hazard: str | None = None
     candidates: tuple[ValueCandidate, ...] = ()
     outcome: Outcome = field(default_factory=lambda: Outcome((), ()))
+    rules: tuple[AnyRule, ...] = ()
+    """For what the caller reads besides the result."""
 
 
 @dataclass(slots=True)
@@ -111,6 +115,7 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site]) -> Result:
     return Result(
         best.kind, value, tally.reasons(best.kind, value), handled=handled, candidates=tuple(ranked), outcome=came,
         hazard=_hazard(reading, sites, best.kind, came),
+        rules=besides(reading, function, sites[0] if sites else None, value),
     )  # fmt: skip
 
 

@@ -93,6 +93,7 @@ def _region(
         check_class=None if net and not checked else localization.fault_class,
         candidates=choice.result.candidates,
         considered=choice.considered,
+        rules=choice.result.rules,
     )
 
 
