@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,14 @@ EPILOG = (
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(StrEnum):
+    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    none = "none"
 
 
 def patch(
@@ -64,6 +73,13 @@ def patch(
             "with: by its type, or always -1.",
         ),
     ] = "evidence",
+    guard: Annotated[
+        Guard,
+        typer.Option(
+            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
+            "(heap), or none.",
+        ),
+    ] = Guard.report,
     errno: Annotated[
         str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
     ] = None,
@@ -90,6 +106,13 @@ def patch(
     force: Annotated[
         bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
     ] = False,
+    by_symbol: Annotated[
+        bool,
+        typer.Option(
+            "--by-symbol",
+            help="The report is about another build (with a sanitizer, say): go by the names of functions.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
     """Harden a program or shared library against the faults of one or more reports.
@@ -114,7 +137,7 @@ def patch(
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-        localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
+        localizations = _localize(image, fault or [], region or [], frame=frame, force=force, by_symbol=by_symbol)
         had = (known.regions, known.rules) if known else ((), ())
         if errno is not None:
             outputs.append(asked_errno(errno, image))
@@ -127,6 +150,7 @@ def patch(
             policy=chosen_by,
             outputs=outputs,
             escalate=escalate,
+            guard=guard.value,
         )
         if known and events_path is None:
             events_path = known.events
@@ -176,7 +200,7 @@ def _events(path: Path | None) -> str | None:
 
 
 def _localize(
-    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool
+    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool, by_symbol: bool
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
     from stemrw.localize import localize
@@ -184,7 +208,8 @@ def _localize(
     if not faults:
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
-    return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
+    choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
+    return [localize(load_report(path), image, **choice) for path in faults]
 
 
 def _policy(name: str) -> Policy:

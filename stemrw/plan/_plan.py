@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, Policy, choose
+from stemrw.plan._guard import Guard, guards
 from stemrw.plan._reading import Reading
 
 
@@ -23,6 +24,7 @@ def plan(
     return_value: int | None = None,
     nets: bool = True,
     policy: Policy = "evidence",
+    guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
 ) -> Plan:
@@ -32,7 +34,8 @@ def plan(
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
     become regions too). `policy` is how value and place are chosen; others than "evidence" are there to compare with.
-    `escalate` lets a fault that repeats for ever be rescued further out, where there is more than one region.
+    `escalate` lets a fault that repeats for ever be rescued further out, where there is more than one region. `guard` says
+    which heap blocks are guarded: those that the reports name, all of the file's, or none.
 
     Raises LocalizationError where no function can be a region.
     """
@@ -52,7 +55,8 @@ def plan(
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]
-    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(known_rules))
+    rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
+    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(rules))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
