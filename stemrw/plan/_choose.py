@@ -24,6 +24,12 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 _MAXIMUM_CLIMB = 6
 """How many callers further out a rescue may be moved for the sake of a usable result."""
 
+_AROUND = 3
+"""Functions around a recursion that are rated too."""
+
+_AGAIN = -12
+"""Points where the stack would be exhausted again for each part of the input."""
+
 _CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
 """Faults that are often the late consequence of memory overwritten earlier, if no check found them."""
 
@@ -59,15 +65,16 @@ def choose(
     if localization.pinned or policy != "evidence":
         return [_given(localization, reading, candidates[0], policy)]
     in_cycle = cycle(candidates) if localization.fault_class == "stack-exhaustion" else []
-    rated = _of_cycle(in_cycle, reading) if in_cycle else _climb(candidates, reading)
+    around = candidates[candidates.index(in_cycle[-1]) + 1 :] if in_cycle else []
+    rated = _of_cycle(in_cycle, around, reading) if in_cycle else _climb(candidates, reading)
     best = _best(rated)
-    why = (_place(localization, best.candidate), *best.reasons[:0])
+    why: tuple[str, ...] = (_place(localization, best.candidate),)
     if in_cycle:
-        why = best.reasons[:2]
+        why = best.reasons[:2] if best is rated[0] else (best.reasons[0], *(_passed(r) for r in rated[:1]))
     else:
         why += tuple(_passed(r) for r in rated[: rated.index(best)])
     chosen = Choice(best.candidate, _result(reading, best), why)
-    inside = in_cycle[-1] if in_cycle else best.candidate
+    inside = in_cycle[-1] if best.candidate in in_cycle else best.candidate
     outer = candidates[candidates.index(inside) + 1 :]
     added = _nets(localization, chosen, outer, reading) if nets else []
     considered = _considered(rated, best, added)
@@ -118,12 +125,13 @@ def _climb(candidates: Sequence[Candidate], reading: Reading) -> list[Rated]:
     return rated
 
 
-def _of_cycle(in_cycle: Sequence[Candidate], reading: Reading) -> list[Rated]:
-    """Ratings of the functions of a recursion, the best place first.
+def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], reading: Reading) -> list[Rated]:
+    """Ratings of the functions of a recursion, and of those around it; the first is the best if nothing is against it.
 
     Best is the function that is called from within the recursion nearest its outermost end. Its rescue rolls back to
     its outermost activation, so one error value ends the whole recursion; and its caller is a function of the recursion
-    that also handles nested elements, rather than the outer code that expects a whole one.
+    that also handles nested elements, rather than the outer code that expects a whole one. But a loop that does not
+    look at the result goes on with the rest of the same input, and exhausts the stack again for each part of it.
     """
     order = list(dict.fromkeys(c.function.entry for c in reversed(in_cycle)))
     inner = order[1:] or order
@@ -135,8 +143,26 @@ def _of_cycle(in_cycle: Sequence[Candidate], reading: Reading) -> list[Rated]:
         where = "called from its outermost function" if len(order) > 1 else "the only one"
         where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
         rated = rate(reading, candidate, result, outwards=number, inner=None)
-        found.append(Rated(candidate, result, rated.score, (said, where, *rated.reasons[1 if number else 0 :])))
+        found.append(_of_input(reading, rated, (said, where)))
+    known = {c.function.entry for c in in_cycle}
+    outer = [c for c in around if c.function.entry not in known and reading.image.may_return(c.function)]
+    for number, candidate in enumerate(outer[:_AROUND], len(inner)):
+        rated = rate(
+            reading, candidate, mine(reading, candidate.function, candidate.sites), outwards=number, inner=None
+        )
+        found.append(_of_input(reading, rated, ("around the recursion",)))
     return found
+
+
+def _of_input(reading: Reading, rated: Rated, said: tuple[str, ...]) -> Rated:
+    """A rating, less where the loop around the call would go on with the rest of the input that was too deep."""
+    sites, result = rated.candidate.sites, rated.result
+    score, reasons = rated.score or 0, (*said, *rated.reasons)
+    blind = result is not None and result.kind == "void"
+    if blind and sites and sites[0].behind in reading.leads_back(sites[0].caller, sites[0].behind):
+        score += _AGAIN
+        reasons = (*reasons, f"{_AGAIN} a loop that does not look at the result would go on with the rest of the input")
+    return Rated(rated.candidate, result, score, reasons)
 
 
 def _best(rated: Sequence[Rated]) -> Rated:
@@ -148,6 +174,8 @@ def _best(rated: Sequence[Rated]) -> Rated:
 def _place(localization: Localization, candidate: Candidate) -> str:
     if candidate.frame is localization.frames[localization.start]:
         return localization.evidence[-1]
+    if candidate.frame.index < 0:
+        return "main, because no frame of the report leads to a function: its rescue ends the program in good order"
     return f"frame {candidate.frame.index} of the report"
 
 

@@ -55,7 +55,18 @@ def candidates_of(localization: Localization, image: Image) -> list[Candidate]:
         found.append(Candidate(owner.function, frame, tuple(chain)))
         if image.main is not None and owner.function.entry == image.main.entry:
             break  # further out there is only the C library's start-up code, in static programs
+    if not found and image.main is not None and not localization.pinned:
+        found.append(Candidate(image.main, _unseen(image.main), ()))
     return found
+
+
+def _unseen(function: Function) -> LocalizedFrame:
+    """The frame of a function that is not in the backtrace."""
+    said = "it is not in the backtrace"
+    return LocalizedFrame(
+        index=-1, address=function.entry, function=function.entry, size=function.size, symbol=function.symbol,
+        evidence=(said,),
+    )  # fmt: skip
 
 
 def _site(inner: LocalizedFrame, outer: LocalizedFrame, image: Image) -> Site | None:
