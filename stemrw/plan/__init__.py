@@ -4,5 +4,16 @@ from stemrw.plan._choose import POLICIES, Policy
 from stemrw.plan._explain import explain, explain_manifest
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
+from stemrw.plan._strategy import strategy_rules
 
-__all__ = ["POLICIES", "Policy", "asked_errno", "asked_out", "errno_rule", "explain", "explain_manifest", "plan"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "asked_errno",
+    "asked_out",
+    "errno_rule",
+    "explain",
+    "explain_manifest",
+    "plan",
+    "strategy_rules",
+]
