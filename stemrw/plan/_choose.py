@@ -156,10 +156,9 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
 
 def _of_input(reading: Reading, rated: Rated, said: tuple[str, ...]) -> Rated:
     """A rating, less where the loop around the call would go on with the rest of the input that was too deep."""
-    sites, result = rated.candidate.sites, rated.result
+    result = rated.result
     score, reasons = rated.score or 0, (*said, *rated.reasons)
-    blind = result is not None and result.kind == "void"
-    if blind and sites and sites[0].behind in reading.leads_back(sites[0].caller, sites[0].behind):
+    if result is not None and result.kind == "void" and _in_loop(reading, rated.candidate):
         score += _AGAIN
         reasons = (*reasons, f"{_AGAIN} a loop that does not look at the result would go on with the rest of the input")
     return Rated(rated.candidate, result, score, reasons)
@@ -185,11 +184,23 @@ def _passed(rated: Rated) -> str:
     return f"{rated.candidate.function}: {'; '.join(bad or rated.reasons)}"
 
 
+def _in_loop(reading: Reading, candidate: Candidate) -> bool:
+    """Whether the active call of a function lies in a loop."""
+    if not candidate.sites:
+        return False
+    site = candidate.sites[0]
+    return site.behind in reading.leads_back(site.caller, site.behind)
+
+
 # Safety nets
 
 
 def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate], reading: Reading) -> list[Choice]:
-    """The caller; and, where little speaks for the rescue to go well, the outermost function of this file as well."""
+    """The caller; and, where little speaks for the rescue to go well, two more further out.
+
+    One is what the program's outermost loop calls, the part that handles one piece of input: to return from it is to go
+    on with the next. The other is the outermost function of this file.
+    """
     image = reading.image
     main = image.main.entry if image.main is not None else None
     taken = {chosen.candidate.function.entry}
@@ -200,16 +211,22 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
             entry not in taken and not candidate.frame.guess and (entry == main or image.may_return(candidate.function))
         )
 
-    doubt = _doubt(localization, chosen)
-    caller = next(filter(usable, outer), None)
-    outermost = next(filter(usable, reversed(outer)), None)
     found: list[Choice] = []
-    if caller is not None:
-        why = f"safety net: a caller of {chosen.candidate.function}, for faults that its error value causes"
-        found.append(Choice(caller, mine(reading, caller.function, caller.sites), (why,)))
-    if doubt and outermost is not None and caller is not None and outermost.function != caller.function:
-        why = f"safety net: the outermost function of this file in the backtrace, because {doubt}"
-        found.append(Choice(outermost, mine(reading, outermost.function, outermost.sites), (why,)))
+
+    def add(candidate: Candidate | None, why: str) -> None:
+        if candidate is not None:
+            taken.add(candidate.function.entry)
+            result = mine(reading, candidate.function, candidate.sites)
+            found.append(Choice(candidate, result, (f"safety net: {why}",)))
+
+    name = chosen.candidate.function
+    add(next(filter(usable, outer), None), f"a caller of {name}, for faults that its error value causes")
+    doubt = _doubt(localization, chosen)
+    if doubt:
+        looped = next((c for c in reversed(outer) if usable(c) and _in_loop(reading, c)), None)
+        add(looped, f"the outermost function that a loop calls, because {doubt}")
+        last = next(filter(usable, reversed(outer)), None)
+        add(last, f"the outermost function of this file in the backtrace, because {doubt}")
     return found
 
 
