@@ -12,6 +12,7 @@ from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
+from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
 from stemrw.plan._strategy import with_rules
 
@@ -40,7 +41,7 @@ def plan(
     rescued further out, where there is more than one region. `guard` says which heap blocks are guarded: those that the
     reports name, all of the file's, or none.
 
-    Raises LocalizationError where no function can be a region.
+    Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -55,7 +56,8 @@ def plan(
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
             if position == 0:
-                region = with_rules(_with(region, outputs), strategy, image)
+                asked_rules = (*outputs, *predicate_rules(localization, image))
+                region = with_rules(_with(region, asked_rules), strategy, image)
             regions[region.address] = region
     planned = list(regions.values())
     if escalate and len(planned) > 1:
@@ -98,7 +100,7 @@ def _region(
         return_kind=kind,
         return_value=value,
         return_evidence=evidence,
-        check_address=pc if checked else None,
+        check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
         candidates=choice.result.candidates,
         considered=choice.considered,
