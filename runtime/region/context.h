@@ -54,6 +54,7 @@ enum {
     GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */
     GRANULE_BYTES = 1 << GRANULE_SHIFT,
     OVERHANG_BYTES = 64, /* longest single store: one that begins in the granule may end this far behind it */
+    TICK_SLICE = 1 << 16, /* ticks after which C looks at the budgets */
     EPOCH_SHIFT = 38,    /* a tag is granule number (47 - 9 bits) | epoch << EPOCH_SHIFT */
 };
 
@@ -68,9 +69,14 @@ struct mark {
     const struct patch *patch;
     uint32_t mxcsr;
     uint16_t x87_control;
-    uint16_t padding;
+    uint16_t rescues; /* 1: there was one inside, since `seen` */
     struct patch_state *patch_state;
-    uint64_t reserved[4];
+    /* fault/budget.c: the slice in which it was first looked at (0: not yet; the others mean nothing then), and what
+     * context.memory and the thread's CPU time (nanoseconds, 0: not asked yet) were. */
+    uint64_t seen;
+    int64_t memory;
+    uint64_t cpu;
+    uint64_t reserved;
 };
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
@@ -112,6 +118,7 @@ struct context {
     uint64_t deferred; /* records in the log that C must see at the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
+    uint64_t left; /* ticks until C looks at the budgets: never 0 here */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -133,6 +140,8 @@ struct context {
     uint64_t quiet;     /* while rsp is not above: nothing is logged (effects/hooks.h); 0: always log */
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
+    uint64_t slices;    /* of ticks, used up so far; from 1 on */
+    int64_t memory;     /* bytes got less bytes given back, by what runs in regions */
     uint64_t held_mask; /* the thread's signal mask while one is held */
     /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
      * where in the cache that was. */
@@ -158,6 +167,7 @@ enum service {
     SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
+    SERVICE_TICK,   /* a slice of ticks is used up */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_COUNT,
 };

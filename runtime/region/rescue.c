@@ -1,6 +1,7 @@
 #include "region/rescue.h"
 
 #include "events/events.h"
+#include "fault/budget.h"
 #include "region/log.h"
 #include "region/runtime.h"
 #include "region/serve.h"
@@ -50,6 +51,7 @@ void rescue(struct context *context) {
     const uint64_t log_bytes = context->log - mark->log;
     const uintptr_t return_address = mark->return_address;
     restore_registers(context, mark);
+    budget_rescued(context, mark);
     log_rollback(context, mark->log);
     context->quiet = 0;
     context->mark = (uint64_t)(mark - 1);

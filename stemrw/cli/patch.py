@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
     from stemrw.image import Image
+    from stemrw.plan import Wish
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
@@ -54,6 +55,17 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[FUNCTION=]AMOUNT",
+            help="What one entry of the region may use: 5000000 (ticks), 500ms or 2s of CPU time, 64MiB. Repeatable.",
+        ),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Budgets that `stemrw profile` has learned of a good workload."),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -77,11 +89,12 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import plan
+    from stemrw.plan import plan, wish
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
     value = _pattern(return_value)
+    budgets = [wish(text) for text in budget or ()]
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
@@ -89,8 +102,10 @@ def patch(
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
+        if profile is not None:
+            budgets = [*_learned(profile, image), *budgets]
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value, budgets=budgets)
         if known and events_path is None:
             events_path = known.events
         with about(file):
@@ -104,6 +119,15 @@ def patch(
             warn(lost, output)
     said = f"{output}: unchanged, it was hardened so already\n" if unchanged else summary(done.manifest, output)
     show_text(text if as_json else said)
+
+
+def _learned(path: Path, image: Image) -> list[Wish]:
+    from stemrw.cli._files import about
+    from stemrw.documents.profile import load_profile
+    from stemrw.profile import wishes
+
+    with about(path):
+        return wishes(load_profile(path), image.sha256)
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:

@@ -21,6 +21,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "verification": ("stemrw.documents.verification", "Verification"),
     "status": ("stemrw.documents.status", "Status"),
     "inspection": ("stemrw.documents.inspection", "Inspection"),
+    "profile": ("stemrw.documents.profile", "Profile"),
     "difference": ("stemrw.documents.difference", "Difference"),
 })  # fmt: skip
 """Module and class of each document; imported when it is asked for."""

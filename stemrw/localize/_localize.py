@@ -72,6 +72,7 @@ def localize(
         start=start,
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
+        cpu_seconds=report.hang.cpu_seconds if report.hang is not None else None,
         detector=_detector(report),
         evidence=tuple(evidence),
     )

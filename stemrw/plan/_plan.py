@@ -10,6 +10,7 @@ from stemrw.documents.rules import AnyRule
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
+from stemrw.plan import _budget
 from stemrw.plan._choose import Choice, choose
 
 
@@ -20,13 +21,14 @@ def plan(
     known: Sequence[PlannedRegion] = (),
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
+    budgets: Sequence[_budget.Wish] = (),
     nets: bool = True,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in. `nets` False leaves out the
+    in, `budgets` what the plan would give it. `nets` False leaves out the
     safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
@@ -34,17 +36,21 @@ def plan(
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
+    chosen = set()
     for localization in localizations:
         for position, choice in enumerate(choose(localization, image, nets=nets)):
             asked = return_value if position == 0 else None
-            region = _region(localization, choice, image, asked, net=position > 0)
+            region = _region(localization, choice, image, asked, net=position)
+            if position == 0:
+                chosen.add(region.address)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(known_rules))
+    wished = _budget.wished(tuple(regions.values()), chosen, budgets)
+    return Plan(binary=identity(image), regions=wished, rules=tuple(known_rules))
 
 
 def _region(
-    localization: Localization, choice: Choice, image: Image, return_value: int | None, *, net: bool
+    localization: Localization, choice: Choice, image: Image, return_value: int | None, *, net: int
 ) -> PlannedRegion:
     function = choice.candidate.function
     kind, value, evidence = choice.result.kind, choice.result.value, choice.result.evidence
@@ -53,6 +59,8 @@ def _region(
         evidence = (f"--return {return_value}",)
     pc = localization.fault_pc
     owner = image.owner(pc) if pc is not None else None
+    is_main = image.main is not None and image.main.entry == function.entry
+    budget = _budget.derived(localization, net, is_main=is_main)
     checked = owner is not None and owner.function.entry == function.entry
     return PlannedRegion(
         address=function.entry,
@@ -64,6 +72,7 @@ def _region(
         return_evidence=evidence,
         check_address=pc if checked else None,
         check_class=None if net and not checked else localization.fault_class,
+        rules=(budget,) if budget is not None else (),
     )
 
 
@@ -73,7 +82,7 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     if override:
         result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
         one = one.model_copy(update=result)
-    one = one.model_copy(update={"rules": tuple(dict.fromkeys((*one.rules, *other.rules)))})
+    one = one.model_copy(update={"rules": _budget.merged((*one.rules, *other.rules))})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}
