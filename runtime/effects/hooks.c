@@ -72,16 +72,6 @@ static const struct name operators[] = {
     {"_ZdaPvmSt11align_val_t", HOOK_FREE},
 };
 
-/* The first definition in order of look-up, as the dynamic linker finds it; 0: none. */
-static uintptr_t first_definition(const char *name, struct link_map *owner) {
-    uintptr_t address;
-    bool more = loader_first(&module_runtime()->facts, owner);
-    for (unsigned i = 0; more && i < MAX_MODULES; i++, more = loader_next(owner))
-        if (loader_symbols(owner, name, &address, 1))
-            return address;
-    return 0;
-}
-
 static uintptr_t definition_in(const struct link_map *module, const char *name) {
     uintptr_t address;
     return loader_symbols(module, name, &address, 1) ? address : 0;
@@ -128,8 +118,8 @@ static void look_up(struct hooks *hooks) {
     struct link_map allocator, library;
     *hooks = (struct hooks){.known = 1};
     add_binding(hooks);
-    const uintptr_t locks = first_definition("pthread_mutex_lock", &library);
-    const uintptr_t malloc = first_definition("malloc", &allocator);
+    const uintptr_t locks = loader_definition("pthread_mutex_lock", &library);
+    const uintptr_t malloc = loader_definition("malloc", &allocator);
     const struct name *end = names + sizeof names / sizeof *names;
     if (malloc)
         add_names(hooks, &allocator, names, end);

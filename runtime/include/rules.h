@@ -15,6 +15,9 @@ enum rule_kind {
     RULE_NONE = 0,
     RULE_BUDGET = 1, /* of one entry of a region: ticks, CPU milliseconds, bytes of memory; 0: any amount.  Then 1: they
                         count from the first rescue inside the entry on, 0: from its beginning */
+    RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
+    RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
+    RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
 };
 
 struct rule {

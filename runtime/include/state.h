@@ -40,6 +40,7 @@ enum reason {
     REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
     REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
     REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
+    REASON_OUTPUT = 24, /* none of these: a rescue could not set errno or an out-parameter */
     REASON_COUNT = 32,
 };
 

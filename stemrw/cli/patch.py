@@ -14,6 +14,7 @@ from stemrw.text import printable, unicode
 if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
+    from stemrw.documents.rules import AnyRule
     from stemrw.image import Image
     from stemrw.plan import Wish
 
@@ -66,6 +67,21 @@ def patch(
         Path | None,
         typer.Option(metavar="FILE", help="Budgets that `stemrw profile` has learned of a good workload."),
     ] = None,
+    errno: Annotated[
+        str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
+    ] = None,
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARG[+OFFSET]:SIZE=VALUE",
+            help="What a rescue writes through a pointer argument: 2:8=0 clears 8 bytes where the third one points to. "
+            "Repeatable.",
+        ),
+    ] = None,
+    escalate: Annotated[
+        bool,
+        typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
+    ] = True,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -89,12 +105,13 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import plan, wish
+    from stemrw.plan import asked_errno, asked_out, plan, wish
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
     value = _pattern(return_value)
     budgets = [wish(text) for text in budget or ()]
+    outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
@@ -105,7 +122,18 @@ def patch(
         if profile is not None:
             budgets = [*_learned(profile, image), *budgets]
         had = (known.regions, known.rules) if known else ((), ())
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value, budgets=budgets)
+        if errno is not None:
+            outputs.append(asked_errno(errno, image))
+        planned = plan(
+            localizations,
+            image,
+            known=had[0],
+            known_rules=had[1],
+            return_value=value,
+            budgets=budgets,
+            outputs=outputs,
+            escalate=escalate,
+        )
         if known and events_path is None:
             events_path = known.events
         with about(file):

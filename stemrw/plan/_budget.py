@@ -81,6 +81,11 @@ def derived(localization: Localization, net: int, *, is_main: bool) -> Budget | 
     return None
 
 
+def of(region: PlannedRegion) -> tuple[Budget, ...]:
+    """What a region may use: at most one budget."""
+    return tuple(rule for rule in region.rules if isinstance(rule, Budget))
+
+
 def merged(rules: Sequence[AnyRule]) -> tuple[AnyRule, ...]:
     """Rules of one region for several faults: of its budgets the one that always counts, and the larger figures."""
     budgets = [rule for rule in rules if isinstance(rule, Budget)]
