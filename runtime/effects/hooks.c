@@ -4,6 +4,7 @@
 #include "decode/decode.h"
 #include "effects/allocator.h"
 #include "effects/words.h"
+#include "guard/calls.h"
 #include "region/loader.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -172,6 +173,8 @@ static enum hook_kind kind_at(uintptr_t address) {
 }
 
 bool is_hook(uintptr_t address) {
+    if (is_guard_entry(address))
+        return true;
     struct hooks *hooks = &module_runtime()->hooks;
     if (!hooks->known) {
         struct hooks fresh;
@@ -228,6 +231,8 @@ void quiet_ends(struct context *context) {
 bool hook_call(struct context *context, uintptr_t address) {
     const enum hook_kind kind = kind_at(address);
     quiet_ends(context);
+    if (is_guard_entry(address))
+        return guarded_region_call(context, address);
     if (context->quiet)
         return false;
     if (kind == HOOK_RESOLVE)

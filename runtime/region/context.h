@@ -180,6 +180,7 @@ enum service {
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_TICK,   /* a slice of ticks is used up */
+    SERVICE_GUARD,  /* before an instruction whose operands a rule wants checked: its address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_COUNT,
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,14 @@ EPILOG = (
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(StrEnum):
+    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    none = "none"
 
 
 def patch(
@@ -67,6 +76,13 @@ def patch(
         Path | None,
         typer.Option(metavar="FILE", help="Budgets that `stemrw profile` has learned of a good workload."),
     ] = None,
+    guard: Annotated[
+        Guard,
+        typer.Option(
+            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
+            "(heap), or none.",
+        ),
+    ] = Guard.report,
     errno: Annotated[
         str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
     ] = None,
@@ -133,6 +149,7 @@ def patch(
             budgets=budgets,
             outputs=outputs,
             escalate=escalate,
+            guard=guard.value,
         )
         if known and events_path is None:
             events_path = known.events

@@ -50,6 +50,29 @@ class Budget(Rule):
         return (self.kind,)
 
 
+class GuardSite(Rule):
+    """Calls of the allocator that return into `address` … `end` are given guarded heap blocks."""
+
+    kind: Literal["guard-site"] = "guard-site"
+    address: Address
+    end: Address
+    below: bool = False
+    """The block begins behind an inaccessible page, instead of ending before one."""
+    outer: tuple[Address, ...] = Field(default=(), max_length=3)
+    """Only calls that come through these return addresses, innermost first."""
+
+    def values(self) -> tuple[int, ...]:
+        return (int(self.below), *self.outer)
+
+
+class GuardAccess(Rule):
+    """Accesses of instructions in `address` … `end`, in a region: none beside a guarded block, or to a freed one."""
+
+    kind: Literal["guard-access"] = "guard-access"
+    address: Address
+    end: Address
+
+
 class SetErrno(Rule):
     """A rescue of the region sets errno, behind the undo.
 
@@ -107,7 +130,7 @@ class Escalate(Rule):
         return (self.kind,)
 
 
-RULES: tuple[type[Rule], ...] = (Budget, SetErrno, SetOut, Escalate)
+RULES: tuple[type[Rule], ...] = (Budget, GuardSite, GuardAccess, SetErrno, SetOut, Escalate)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget | SetErrno | SetOut | Escalate, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | GuardSite | GuardAccess | SetErrno | SetOut | Escalate, Field(discriminator="kind")]

@@ -5,6 +5,8 @@ Pure: decides from the two documents alone, changes nothing. Every decision leav
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stemrw.documents.fault_report import FaultReport, Frame, Location
 from stemrw.documents.localization import BinaryIdentity, Detector, Localization, LocalizedFrame
 from stemrw.errors import LocalizationError, UsageError
@@ -74,6 +76,8 @@ def localize(
         truncated=report.backtrace_truncated is not None,
         cpu_seconds=report.hang.cpu_seconds if report.hang is not None else None,
         detector=_detector(report),
+        allocated=tuple(_allocated(report, match.module.path, image)),
+        below=report.block is not None and (report.block.offset or 0) < 0,
         evidence=tuple(evidence),
     )
 
@@ -96,6 +100,20 @@ def _frames(report: FaultReport, module: str, image: Image) -> list[LocalizedFra
             if localized is not None:
                 found.append(localized)
     return found
+
+
+def _allocated(report: FaultReport, module: str, image: Image) -> Iterator[LocalizedFrame]:
+    """Frames of the allocation of the misused block; one that cannot be found in this file is no error."""
+    for index, frame in enumerate(report.block.allocated if report.block else ()):
+        named = image.functions_named(frame.symbol) if frame.symbol else []
+        if frame.module != module:
+            continue
+        if frame.address is None and len(named) == 1:
+            yield _of(named[0], index, "named in the report")
+        elif frame.address is not None and image.is_code(frame.address - 1):
+            found = _frame(index, frame, image)
+            if found is not None:
+                yield found
 
 
 def _frame(index: int, frame: Frame, image: Image) -> LocalizedFrame | None:

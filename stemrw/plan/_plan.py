@@ -12,6 +12,7 @@ from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan import _budget
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._guard import Guard, guards
 
 
 def plan(
@@ -23,6 +24,7 @@ def plan(
     return_value: int | None = None,
     budgets: Sequence[_budget.Wish] = (),
     nets: bool = True,
+    guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
 ) -> Plan:
@@ -31,8 +33,9 @@ def plan(
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, `budgets` what it may use, and `outputs` take the place of what else its rescue does. `nets` False leaves out
-    the safety nets (callers that become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. Raises LocalizationError where no function can be a region.
+    the safety nets (callers that become regions too). `escalate` lets a fault that repeats for ever be rescued further
+    out, where there is more than one region. `guard` says which heap blocks are guarded: those that the reports name, all of the file's, or none.
+    Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -52,7 +55,8 @@ def plan(
     planned = _budget.wished(tuple(regions.values()), chosen, budgets)
     if escalate and len(planned) > 1:
         planned = tuple(_escalating(region, image) for region in planned)
-    return Plan(binary=identity(image), regions=planned, rules=tuple(known_rules))
+    rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
+    return Plan(binary=identity(image), regions=planned, rules=tuple(rules))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
