@@ -34,8 +34,8 @@ def plan(
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, `budgets` what it may use, and `outputs` take the place of what else its rescue does. `nets` False leaves out
     the safety nets (callers that become regions too). `escalate` lets a fault that repeats for ever be rescued further
-    out, where there is more than one region. `guard` says which heap blocks are guarded: those that the reports name, all of the file's, or none.
-    Raises LocalizationError where no function can be a region.
+    out, where there is more than one region. `guard` says which heap blocks are guarded: those that the reports name,
+    all of the file's, or none. Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
