@@ -1,4 +1,4 @@
-"""Hangs, from the report to the rescue: wherever the loop is, the command comes to an end, and good work is as before."""
+"""Hangs, from the report to the rescue: wherever the loop is, the command ends, and good work is as before."""
 
 from __future__ import annotations
 
