@@ -166,6 +166,11 @@ static void save_mask(struct context *context) {
 
 /* ---- memory ---- */
 
+static bool out_of_memory(struct context *context) {
+    const uintptr_t pc = instruction_address(context);
+    return raise_fault(context, FAULT_MEMORY_EXHAUSTION, pc, pc);
+}
+
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
@@ -188,8 +193,8 @@ static bool before_memory(struct context *context, uint64_t number) {
         }
         return false;
     case NR_mmap:
-        if (budget_wants(context, size, instruction_address(context)))
-            return true;
+        if (budget_exceeded(context, size))
+            return out_of_memory(context);
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
             if (ranges_doubt(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
@@ -216,8 +221,8 @@ static bool before_memory(struct context *context, uint64_t number) {
             give_way(context, REASON_SHARED_STATE);
             return false;
         }
-        if (how > size && budget_wants(context, how - size, instruction_address(context)))
-            return true;
+        if (how > size && budget_exceeded(context, how - size))
+            return out_of_memory(context);
         if (size > how) /* shrinks: the tail's contents */
             log_range(context, start + how, size - how < REFILL_BYTES ? size - how : 0);
         watch(context);
@@ -230,8 +235,8 @@ static bool before_memory(struct context *context, uint64_t number) {
         current = (uint64_t)os_call(NR_brk, 0, 0, 0, 0, 0, 0);
         if (start && start < current)
             log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
-        if (start > current && budget_wants(context, start - current, instruction_address(context)))
-            return true;
+        if (start > current && budget_exceeded(context, start - current))
+            return out_of_memory(context);
         if (start)
             log_operation(context, LOG_BREAK, current, NULL, 0);
         if (start && budgets_count()) { /* there and then: it is told by its result whether there was memory */

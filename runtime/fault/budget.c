@@ -6,6 +6,7 @@
 #include "arch/x86_64/unistd.h"
 #include "region/rescue.h"
 #include "region/rules.h"
+#include "strategy/strategy.h"
 #include "translate/cache.h"
 
 enum { TICKS, CPU_MILLISECONDS, MEMORY_BYTES, AFTER_RESCUE }; /* values of RULE_BUDGET */
@@ -24,7 +25,7 @@ static struct mark *last_mark(const struct context *context) {
 
 /* From now on. */
 static void begin(const struct context *context, struct mark *mark) {
-    mark->seen = context->slices;
+    mark->seen = context->ticked;
     mark->memory = context->memory;
     mark->cpu = 0;
 }
@@ -49,25 +50,25 @@ static void raise_to(uint64_t *peak, uint64_t value) {
         ;
 }
 
-/* Nanoseconds of CPU time of this thread; 0: not to be had. */
-static uint64_t cpu_time(const struct context *context) {
+/* Milliseconds of CPU time of this thread, and one; 0: not to be had. */
+static uint32_t cpu_time(const struct context *context) {
     struct {
         int64_t seconds, nanoseconds;
     } time = {0};
     if (context->state->sealed || os_call(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, (long)&time, 0, 0, 0, 0))
         return 0;
-    return (uint64_t)(time.seconds * 1000000000 + time.nanoseconds);
+    return (uint32_t)(time.seconds * 1000 + time.nanoseconds / 1000000 + 1);
 }
 
 /* In a forked child the clock begins anew. */
-static bool is_late(struct mark *mark, uint64_t now, uint64_t milliseconds) {
+static bool is_late(struct mark *mark, uint32_t now, uint64_t milliseconds) {
     if (!mark->cpu || now < mark->cpu)
         mark->cpu = now;
-    return milliseconds && now - mark->cpu >= milliseconds * 1000000;
+    return now - mark->cpu > milliseconds;
 }
 
-static bool took_too_long(struct context *context, struct mark *mark, const struct rule *budget, uint64_t *now) {
-    const uint64_t slices = context->slices - mark->seen; /* the first may have been seen at its end */
+static bool took_too_long(struct context *context, struct mark *mark, const struct rule *budget, uint32_t *now) {
+    const uint64_t slices = context->ticked - mark->seen; /* the first may have been seen at its end */
     raise_to(&mark->patch_state->peak_ticks, (slices + 2) * TICK_SLICE);
     if (budget->value[TICKS] && slices > budget->value[TICKS] / TICK_SLICE + 1)
         return true;
@@ -86,28 +87,35 @@ static bool takes_too_much(struct mark *mark, const struct rule *budget, int64_t
     return budget->value[MEMORY_BYTES] && (uint64_t)used > budget->value[MEMORY_BYTES];
 }
 
+/* Of a recursion the outermost level: the others have been begun by it, and there are more to come. */
+static bool may_be(const struct mark *mark, const struct mark *found) {
+    return !found || (found->patch == mark->patch && !is_slice(found));
+}
+
 /* The fault is that mark's: those inside of it go with it. */
-static bool raise_at(struct context *context, struct mark *mark, enum fault_class fault_class, uintptr_t pc) {
+static bool is_found(struct context *context, const struct mark *mark) {
+    if (!mark)
+        return false;
     context->mark = (uint64_t)mark;
     context->depth = (uint64_t)(mark - first_mark(context)) + 1;
-    return raise_fault(context, fault_class, pc, pc);
+    return true;
 }
 
 bool budget_tick(struct context *context) {
     struct mark *found = NULL;
-    uint64_t now = 0;
+    uint32_t now = 0;
     context->left = TICK_SLICE;
-    context->slices++;
-    if (context->slices % (1 + context->depth / SHALLOW))
+    context->ticked++;
+    if (context->ticked % (1 + context->depth / SHALLOW))
         return false;
     see(context);
     for (struct mark *mark = last_mark(context); mark >= first_mark(context); mark--) {
         const struct rule *budget = budget_of(mark);
-        /* Of a recursion the outermost level: the others have been begun by it, and there are more to come. */
-        if (budget && (!found || found->patch == mark->patch) && took_too_long(context, mark, budget, &now))
+        if (budget && may_be(mark, found) && took_too_long(context, mark, budget, &now))
             found = mark;
     }
-    return found && raise_at(context, found, FAULT_HANG, cache_source_of(context->resume));
+    const uintptr_t pc = cache_source_of(context->resume);
+    return is_found(context, found) && raise_fault(context, FAULT_HANG, pc, pc);
 }
 
 void budget_syscall(struct context *context) {
@@ -115,7 +123,7 @@ void budget_syscall(struct context *context) {
         context->left = context->left > TICKS_OF_SYSCALL ? context->left - TICKS_OF_SYSCALL : 1;
 }
 
-bool budget_wants(struct context *context, uint64_t bytes, uintptr_t pc) {
+bool budget_exceeded(struct context *context, uint64_t bytes) {
     enum { ADDRESS_BITS = 47 }; /* more than there can be fails by itself */
     struct mark *found = NULL;
     if (!budgets_count() || bytes >> ADDRESS_BITS)
@@ -123,11 +131,10 @@ bool budget_wants(struct context *context, uint64_t bytes, uintptr_t pc) {
     see(context);
     for (struct mark *mark = last_mark(context); mark >= first_mark(context); mark--) {
         const struct rule *budget = budget_of(mark);
-        if (budget && (!found || found->patch == mark->patch) &&
-            takes_too_much(mark, budget, context->memory + (int64_t)bytes))
+        if (budget && may_be(mark, found) && takes_too_much(mark, budget, context->memory + (int64_t)bytes))
             found = mark;
     }
-    return found && raise_at(context, found, FAULT_MEMORY_EXHAUSTION, pc);
+    return is_found(context, found);
 }
 
 void budget_memory(struct context *context, int64_t bytes) {

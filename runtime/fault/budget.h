@@ -25,9 +25,9 @@ bool budget_tick(struct context *context);
 /* A system call is about to be made. */
 void budget_syscall(struct context *context);
 
-/* `pc` is about to get so many bytes more.  True: that would be too much, and a fault (FAULT_MEMORY_EXHAUSTION) was
- * raised. */
-bool budget_wants(struct context *context, uint64_t bytes, uintptr_t pc);
+/* The program is about to get so many bytes more.  True: that would be too much, and a fault (FAULT_MEMORY_EXHAUSTION) has
+ * to be raised: it is that of the region that is innermost now. */
+bool budget_exceeded(struct context *context, uint64_t bytes);
 
 /* It has got them; less than 0: given them back. */
 void budget_memory(struct context *context, int64_t bytes);

@@ -88,8 +88,8 @@ bool guarded_region_call(struct context *context, uintptr_t entry) {
     const bool moves = is_reallocation(&request) && request.a;
     if (request.call >= CALL_MALLOC || is_reallocation(&request)) {
         request_find_site(&request);
-        if (request.guard && budget_wants(context, request.size, request.stack[0] - 1))
-            return true;
+        if (request.guard && budget_exceeded(context, request.size))
+            return raise_fault(context, FAULT_MEMORY_EXHAUSTION, request.stack[0] - 1, request.stack[0] - 1);
         if (request_is_allocation(&request) && held && moves)
             return reallocate(context, &request);
         if (request.size && !moves)

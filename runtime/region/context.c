@@ -54,9 +54,10 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
     context->quiet = context->guard = context->words = 0;
     context->held = 0;
+    context->altered = context->slices = 0;
     context->interrupted = 0;
     context->left = TICK_SLICE;
-    context->slices = 1;
+    context->ticked = 1;
     context->memory = 0;
     context->mark = context->marks_start;
     context->log = context->published = context->log_start;

@@ -10,6 +10,7 @@
  *     +TABLE      indirect branch lookup    uint64_t[TABLE_ENTRIES], by the low 16 bits of the target
  *     +STACK      private stack of the runtime's C code
  *     +ALTERNATE  signal stack, used only where the thread has none of its own
+ *     +SNAPSHOT   all registers at the checkpoints of regions whose strategy goes back there
  */
 #ifndef STEMRW_CONTEXT_H
 #define STEMRW_CONTEXT_H
@@ -34,6 +35,7 @@ enum {
     ALTERNATE_OFFSET = 0xc1000,
     ALTERNATE_BYTES = 0x20000,
     CONTEXT_USED = 0xe1000,
+    SNAPSHOT_OFFSET = 0xe2000, /* mapped when a strategy needs it, see strategy/snapshot.h */
 };
 
 enum {
@@ -71,12 +73,14 @@ struct mark {
     uint16_t x87_control;
     uint16_t rescues; /* 1: there was one inside, since `seen` */
     struct patch_state *patch_state;
-    /* fault/budget.c: the slice in which it was first looked at (0: not yet; the others mean nothing then), and what
-     * context.memory and the thread's CPU time (nanoseconds, 0: not asked yet) were. */
+    /* fault/budget.c: context.ticked when it was first looked at (0: not yet; the others mean nothing then), and what
+     * context.memory was. */
     uint64_t seen;
     int64_t memory;
-    uint64_t cpu;
-    uint64_t reserved;
+    /* Only where the region has a strategy that looks (strategy/strategy.h), stale otherwise. */
+    const struct rule *slice; /* of a checkpoint whose return_address is SLICE_MARK */
+    uint32_t tries;
+    uint32_t cpu; /* fault/budget.c: the thread's CPU time when that was first asked for, in milliseconds; 0: not yet */
 };
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
@@ -128,6 +132,7 @@ struct context {
     uint64_t deferred; /* records in the log that C must see at the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
+    uint64_t slices;   /* 0: no checkpoint of a slice is active */
     uint64_t left; /* ticks until C looks at the budgets: never 0 here */
     struct registers registers;
 
@@ -150,7 +155,7 @@ struct context {
     uint64_t quiet;     /* while rsp is not above: nothing is logged (effects/hooks.h); 0: always log */
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
-    uint64_t slices;    /* of ticks, used up so far; from 1 on */
+    uint64_t ticked;    /* slices of ticks that are used up; from 1 on */
     int64_t memory;     /* bytes got less bytes given back, by what runs in regions */
     uint64_t held_mask; /* the thread's signal mask while one is held */
     /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
@@ -158,9 +163,19 @@ struct context {
     uint64_t interrupted, interrupted_rsp, interrupted_code;
     uint64_t inputs; /* system calls that have brought the regions something from outside */
     struct repeats repeats[REPEATS];
+    uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
+    uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
+    uint32_t altered_exact; /* .exact as it was before */
+    uint32_t snapshots; /* 1: mapped */
+    uint64_t strategy;  /* enum strategy, of the recovery that is being recorded */
+    uint8_t scratch[64] __attribute__((aligned(64))); /* what an access that is left out finds in memory's place */
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
+
+static inline struct mark *innermost(const struct context *context) {
+    return (struct mark *)context->mark;
+}
 
 /* Whether the innermost mark is a region's: one that a rescue can return to. */
 static inline bool in_checkpoint(const struct context *context) {
@@ -182,6 +197,8 @@ enum service {
     SERVICE_TICK,   /* a slice of ticks is used up */
     SERVICE_GUARD,  /* before an instruction whose operands a rule wants checked: its address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
+    SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */
+    SERVICE_SLICE,     /* a slice begins, or ends: the address, as a slot, in .argument[0] */
     SERVICE_COUNT,
 };
 

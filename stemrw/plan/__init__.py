@@ -3,5 +3,6 @@
 from stemrw.plan._budget import Wish, wish
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
+from stemrw.plan._strategy import strategy_rules
 
-__all__ = ["Wish", "asked_errno", "asked_out", "errno_rule", "plan", "wish"]
+__all__ = ["Wish", "asked_errno", "asked_out", "errno_rule", "plan", "strategy_rules", "wish"]

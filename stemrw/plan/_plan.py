@@ -13,6 +13,7 @@ from stemrw.localize import identity
 from stemrw.plan import _budget
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
+from stemrw.plan._strategy import with_rules
 
 
 def plan(
@@ -27,15 +28,17 @@ def plan(
     guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
+    strategy: Sequence[AnyRule] = (),
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, `budgets` what it may use, and `outputs` take the place of what else its rescue does. `nets` False leaves out
-    the safety nets (callers that become regions too). `escalate` lets a fault that repeats for ever be rescued further
-    out, where there is more than one region. `guard` says which heap blocks are guarded: those that the reports name,
-    all of the file's, or none. Raises LocalizationError where no function can be a region.
+    in, `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what
+    is done in a rescue's place. `nets` False leaves out the safety nets (callers that become regions too). `escalate`
+    lets a fault that repeats for ever be rescued further out, where there is more than one region. `guard` says which
+    heap blocks are guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no
+    function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -51,7 +54,9 @@ def plan(
                 chosen.add(region.address)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
-            regions[region.address] = _with(region, outputs) if position == 0 else region
+            if position == 0:
+                region = with_rules(_with(region, outputs), strategy, image)
+            regions[region.address] = region
     planned = _budget.wished(tuple(regions.values()), chosen, budgets)
     if escalate and len(planned) > 1:
         planned = tuple(_escalating(region, image) for region in planned)
