@@ -79,6 +79,7 @@ def localize(
         truncated=report.backtrace_truncated is not None,
         cpu_seconds=_cpu_seconds(report),
         detector=_detector(report),
+        predicate=report.predicate,
         allocated=tuple(_allocated(report, match.module.path, image)),
         below=report.block is not None and (report.block.offset or 0) < 0,
         evidence=tuple(evidence),

@@ -13,6 +13,7 @@ from stemrw.localize import identity
 from stemrw.plan import _budget
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
+from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._strategy import with_rules
 
 
@@ -38,7 +39,7 @@ def plan(
     is done in a rescue's place. `nets` False leaves out the safety nets (callers that become regions too). `escalate`
     lets a fault that repeats for ever be rescued further out, where there is more than one region. `guard` says which
     heap blocks are guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no
-    function can be a region.
+    function can be a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -55,7 +56,8 @@ def plan(
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
             if position == 0:
-                region = with_rules(_with(region, outputs), strategy, image)
+                asked_rules = (*outputs, *predicate_rules(localization, image))
+                region = with_rules(_with(region, asked_rules), strategy, image)
             regions[region.address] = region
     planned = _budget.wished(tuple(regions.values()), chosen, budgets)
     if escalate and len(planned) > 1:
@@ -100,7 +102,7 @@ def _region(
         return_kind=kind,
         return_value=value,
         return_evidence=evidence,
-        check_address=pc if checked else None,
+        check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
         rules=(budget,) if budget is not None else (),
     )

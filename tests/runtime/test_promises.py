@@ -22,6 +22,7 @@ A program says in its first lines:
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -131,7 +132,8 @@ def _check_promise(tool: Tool, tmp_path: Path, source: Path, mode: str, budget: 
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     regions += [word for amount in budget for word in ("--budget", amount)]
     hardened = tmp_path / "hardened"
-    options = [*_named(source, "options"), *(("--return", "-1") if wrong else ())]
+    asked = shlex.split(" ".join(_named(source, "options")))
+    options = [*asked, *(("--return", "-1") if wrong else ())]
     manifest = tool.patch(program, hardened, *regions, *options)
     events, rescues = tmp_path / "events", _named(source, "rescues")
     observed = {"STEMRW_EVENTS": str(events)} if rescues else {}
