@@ -89,21 +89,17 @@ def of(region: PlannedRegion) -> tuple[Budget, ...]:
 def merged(rules: Sequence[AnyRule]) -> tuple[AnyRule, ...]:
     """Rules of one region for several faults: of its budgets the one that always counts, and the larger figures."""
     budgets = [rule for rule in rules if isinstance(rule, Budget)]
-    others = [rule for rule in dict.fromkeys(rules) if not isinstance(rule, Budget)]
-    if not budgets:
-        return tuple(others)
     alike = [budget for budget in budgets if not budget.after_rescue] or budgets
-    whys = dict.fromkeys(budget.why for budget in alike)
-    return (
-        *others,
-        Budget(
+    if len(alike) > 1 or alike != budgets:
+        budget = Budget(
             ticks=max(budget.ticks for budget in alike),
             cpu_milliseconds=max(budget.cpu_milliseconds for budget in alike),
             memory_bytes=max(budget.memory_bytes for budget in alike),
             after_rescue=alike[0].after_rescue,
-            why="; ".join(whys),
-        ),
-    )
+            why="; ".join(dict.fromkeys(budget.why for budget in alike)),
+        )
+        rules = [budget if isinstance(rule, Budget) else rule for rule in rules]
+    return tuple(dict.fromkeys(rules))
 
 
 def wished(
