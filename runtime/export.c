@@ -31,6 +31,8 @@ void export_abi(void) {
     CONSTANT(ABI_VERSION);
     CONSTANT(HEADER_GLIBC);
     CONSTANT(HEADER_EXECUTABLE);
+    CONSTANT(HEADER_COUNTS);
+    CONSTANT(TICK_SLICE);
     CONSTANT(PATCH_REGION);
     CONSTANT(PATCH_START);
     CONSTANT(PATCH_OBSERVE);
@@ -210,6 +212,8 @@ void export_abi(void) {
     FIELD(patch_state, degradations);
     FIELD(patch_state, translation);
     FIELD(patch_state, completed);
+    FIELD(patch_state, peak_ticks);
+    FIELD(patch_state, peak_memory);
 
     STRUCT(recovery);
     FIELD(recovery, number);
@@ -336,4 +340,5 @@ void export_assembly(void) {
     FIELD(mark, patch_state);
     FIELD(mark, mxcsr);
     FIELD(mark, x87_control);
+    FIELD(mark, seen);
 }

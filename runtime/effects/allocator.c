@@ -10,6 +10,7 @@
 #include "effects/allocator.h"
 
 #include "arch/x86_64/emit.h"
+#include "fault/budget.h"
 #include "guard/arena.h"
 #include "region/log.h"
 #include "region/rescue.h"
@@ -127,6 +128,7 @@ bool allocator_free_later(struct context *context, uintptr_t block, uint64_t siz
     else if (!is_altered(context)) /* whoever reads it still finds what was there */
         safe_copy((void *)block, &key, sizeof key);
     context->deferred_bytes += size;
+    budget_memory(context, -(int64_t)size);
     return true;
 }
 
@@ -134,6 +136,8 @@ bool allocator_free_later(struct context *context, uintptr_t block, uint64_t siz
 static uint64_t note(struct context *context, uint64_t block) {
     if (block)
         log_operation(context, LOG_ALLOCATED, block, NULL, 0);
+    if (block && budgets_count())
+        budget_memory(context, (int64_t)native(hooks()->usable_size, block, 0));
     return block;
 }
 
@@ -194,6 +198,29 @@ static bool allocate_to(struct context *context, uint64_t place, uint64_t alignm
     return hook_return(context, 0);
 }
 
+/* Bytes that a call asks for; what its code refuses counts as none. */
+static uint64_t wanted(enum hook_kind kind, uint64_t a, uint64_t b, uint64_t c) {
+    uint64_t product;
+    switch (kind) {
+    case HOOK_NEW:
+    case HOOK_NEW_ALIGNED:
+    case HOOK_MALLOC:
+    case HOOK_VALLOC:
+        return a;
+    case HOOK_CALLOC:
+        return __builtin_mul_overflow(a, b, &product) ? 0 : product;
+    case HOOK_REALLOCARRAY:
+        return __builtin_mul_overflow(b, c, &product) ? 0 : product;
+    case HOOK_REALLOC:
+    case HOOK_MEMALIGN:
+        return b;
+    case HOOK_POSIX_MEMALIGN:
+        return c;
+    default:
+        return 0;
+    }
+}
+
 bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t address) {
     const uint64_t *general = context->registers.general;
     const uint64_t a = general[RDI], b = general[RSI], c = general[RDX];
@@ -204,6 +231,8 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
         go_native(context, address, REASON_LOG_FULL);
         return false;
     }
+    if (kind != HOOK_FREE && budget_exceeded(context, wanted(kind, a, b, c)))
+        return raise_fault(context, FAULT_MEMORY_EXHAUSTION, address, address);
     switch (kind) {
     case HOOK_NEW:
     case HOOK_NEW_ALIGNED:

@@ -3,6 +3,7 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
 #include "events/perf_map.h"
+#include "fault/budget.h"
 #include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/log.h"
@@ -165,6 +166,11 @@ static void save_mask(struct context *context) {
 
 /* ---- memory ---- */
 
+static bool out_of_memory(struct context *context) {
+    const uintptr_t pc = instruction_address(context);
+    return raise_fault(context, FAULT_MEMORY_EXHAUSTION, pc, pc);
+}
+
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
@@ -175,6 +181,7 @@ static bool before_memory(struct context *context, uint64_t number) {
         if (!context->exact && context->deferred_bytes + size <= DEFERRED_BYTES && !(start & (OS_PAGE - 1)) && size &&
             log_operation(context, LOG_DEFERRED_UNMAP, start, &size, 1)) {
             context->deferred_bytes += size;
+            budget_memory(context, -(int64_t)size);
             skip(context, 0);
         } else if (code) {
             give_way(context, REASON_UNKNOWN_CODE);
@@ -182,9 +189,12 @@ static bool before_memory(struct context *context, uint64_t number) {
             give_way(context, REASON_SHARED_STATE);
         } else {
             context->irreversible++;
+            budget_memory(context, -(int64_t)size);
         }
         return false;
     case NR_mmap:
+        if (budget_exceeded(context, size))
+            return out_of_memory(context);
         if (argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
             if (ranges_doubt(start, size) || log_defers(context, start, size)) {
                 give_way(context, REASON_UNKNOWN_CODE);
@@ -211,6 +221,8 @@ static bool before_memory(struct context *context, uint64_t number) {
             give_way(context, REASON_SHARED_STATE);
             return false;
         }
+        if (how > size && budget_exceeded(context, how - size))
+            return out_of_memory(context);
         if (size > how) /* shrinks: the tail's contents */
             log_range(context, start + how, size - how < REFILL_BYTES ? size - how : 0);
         watch(context);
@@ -223,8 +235,14 @@ static bool before_memory(struct context *context, uint64_t number) {
         current = (uint64_t)os_call(NR_brk, 0, 0, 0, 0, 0, 0);
         if (start && start < current)
             log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
+        if (start > current && budget_exceeded(context, start - current))
+            return out_of_memory(context);
         if (start)
             log_operation(context, LOG_BREAK, current, NULL, 0);
+        if (start && budgets_count()) { /* there and then: it is told by its result whether there was memory */
+            skip(context, os_call(NR_brk, (long)start, 0, 0, 0, 0, 0));
+            budget_memory(context, (int64_t)(context->registers.general[RAX] - current));
+        }
         return false;
     case NR_madvise:
         if (how == MADV_DONTNEED || how == MADV_FREE) {
@@ -246,12 +264,14 @@ static void after_memory(struct context *context, uint64_t number, uint64_t resu
         data[0] = argument(context, 1);
         if (!(argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
             log_operation(context, LOG_UNMAP, result, data, 1);
+        budget_memory(context, (int64_t)data[0]);
     } else {
         data[0] = argument(context, 0);
         data[1] = argument(context, 1);
         data[2] = result;
         data[3] = argument(context, 2);
         log_operation(context, LOG_REMAP, 0, data, 4);
+        budget_memory(context, (int64_t)(data[3] - data[1]));
     }
 }
 
@@ -478,6 +498,7 @@ bool before_syscall(struct context *context) {
         }
     context->inputs += rule->outputs && rule->output[0].kind != SIZE_FIXED;
     context->argument[0] = number;
+    budget_syscall(context);
     switch ((enum effect)rule->effect) {
     case EFFECT_PURE:
         return false;

@@ -3,6 +3,7 @@
 #include "arch/x86_64/entry.h"
 #include "effects/allocator.h"
 #include "effects/hooks.h"
+#include "fault/budget.h"
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/rescue.h"
@@ -27,6 +28,11 @@ static bool give_up(struct context *context, const struct request *request) {
     return false;
 }
 
+static void note(struct context *context, const struct request *request, uint64_t made) {
+    log_operation(context, LOG_ALLOCATED, made, NULL, 0);
+    budget_memory(context, (int64_t)request->size);
+}
+
 /* free and realloc of a block of the arena; `result` is what the call gives. */
 static bool release(struct context *context, const struct request *request, uint64_t made, uint64_t result) {
     const enum fault_class wrong = freeing_fault(request->a);
@@ -35,7 +41,7 @@ static bool release(struct context *context, const struct request *request, uint
         copy_block(made, request->size, request->a, size);
     if (!wrong && allocator_free_later(context, request->a, size)) {
         if (made)
-            log_operation(context, LOG_ALLOCATED, made, NULL, 0);
+            note(context, request, made);
         return hook_return(context, result);
     }
     if (made)
@@ -59,7 +65,7 @@ static bool allocate(struct context *context, const struct request *request) {
     }
     if (!made)
         return go_to(context, guards()->original[request->call]);
-    log_operation(context, LOG_ALLOCATED, made, NULL, 0);
+    note(context, request, made);
     return hook_return(context, to_place ? 0 : made);
 }
 
@@ -84,6 +90,8 @@ bool guarded_region_call(struct context *context, uintptr_t entry) {
         request_find_site(&request);
         if (!request_is_allocation(&request))
             return go_to(context, guards()->original[request.call]); /* to be refused */
+        if (request.guard && budget_exceeded(context, request.size))
+            return raise_fault(context, FAULT_MEMORY_EXHAUSTION, request.stack[0] - 1, request.stack[0] - 1);
         if (!moves)
             return allocate(context, &request);
         if (held)

@@ -29,6 +29,7 @@
 enum header_flags {
     HEADER_GLIBC = 1 << 0,      /* the program's threads have glibc's thread control block */
     HEADER_EXECUTABLE = 1 << 1, /* the file is a program, not a shared object: its start gate runs first */
+    HEADER_COUNTS = 1 << 2,     /* there are budgets (rules.h): what regions use is counted */
 };
 
 struct payload_header {

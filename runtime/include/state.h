@@ -58,7 +58,8 @@ struct patch_state {
     uint64_t degradations;
     uint64_t translation; /* address in the code cache behind the checkpoint; 0: not translated yet */
     uint64_t completed;   /* accesses that were left out (STRATEGY_OBLIVIOUS) */
-    uint64_t reserved[2];
+    uint64_t peak_ticks;  /* what one entry has used at most, where that is counted: a multiple of a slice … */
+    uint64_t peak_memory; /* … and bytes */
 };
 
 /* Readers from outside do not stop us: a copy is whole if .number is the same before and after it was made. */

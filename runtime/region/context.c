@@ -2,6 +2,7 @@
 #include "region/context.h"
 
 #include "arch/x86_64/entry.h"
+#include "fault/budget.h"
 #include "os/linux.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -55,6 +56,9 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->held = 0;
     context->altered = context->slices = 0;
     context->interrupted = 0;
+    context->left = TICK_SLICE;
+    context->ticked = 1;
+    context->memory = 0;
     context->mark = context->marks_start;
     context->log = context->published = context->log_start;
     context->stack_top = (uint64_t)context + STACK_TOP_OFFSET;

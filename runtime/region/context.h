@@ -56,6 +56,7 @@ enum {
     GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */
     GRANULE_BYTES = 1 << GRANULE_SHIFT,
     OVERHANG_BYTES = 64, /* longest single store: one that begins in the granule may end this far behind it */
+    TICK_SLICE = 1 << 16, /* ticks after which C looks at the budgets */
     EPOCH_SHIFT = 38,    /* a tag is granule number (47 - 9 bits) | epoch << EPOCH_SHIFT */
 };
 
@@ -70,12 +71,16 @@ struct mark {
     const struct patch *patch;
     uint32_t mxcsr;
     uint16_t x87_control;
-    uint16_t padding;
+    uint16_t rescues; /* 1: there was one inside, since `seen` */
     struct patch_state *patch_state;
+    /* fault/budget.c: context.ticked when it was first looked at (0: not yet; the others mean nothing then), and what
+     * context.memory was. */
+    uint64_t seen;
+    int64_t memory;
     /* Only where the region has a strategy that looks (strategy/strategy.h), stale otherwise. */
-    uint64_t tries;
     const struct rule *slice; /* of a checkpoint whose return_address is SLICE_MARK */
-    uint64_t reserved[2];
+    uint32_t tries;
+    uint32_t cpu; /* fault/budget.c: the thread's CPU time when that was first asked for, in milliseconds; 0: not yet */
 };
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
@@ -129,6 +134,7 @@ struct context {
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     uint64_t slices;   /* 0: no checkpoint of a slice is active */
+    uint64_t left; /* ticks until C looks at the budgets: never 0 here */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -150,6 +156,8 @@ struct context {
     uint64_t quiet;     /* while rsp is not above: nothing is logged (effects/hooks.h); 0: always log */
     uint64_t guard;     /* rsp of guarded_call, while it runs */
     uint64_t words;     /* that locked operations were logged for since the outermost entry: a bit by hash of each */
+    uint64_t ticked;    /* slices of ticks that are used up; from 1 on */
+    int64_t memory;     /* bytes got less bytes given back, by what runs in regions */
     uint64_t held_mask; /* the thread's signal mask while one is held */
     /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
      * where in the cache that was. */
@@ -188,6 +196,7 @@ enum service {
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_CHECK,  /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
+    SERVICE_TICK,   /* a slice of ticks is used up */
     SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]; in
                        its upper half the size (0: to be looked up), and .argument[1] where in the arena */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */

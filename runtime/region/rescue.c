@@ -1,6 +1,7 @@
 #include "region/rescue.h"
 
 #include "events/events.h"
+#include "fault/budget.h"
 #include "region/escalate.h"
 #include "region/log.h"
 #include "region/outputs.h"
@@ -49,6 +50,7 @@ void restore_registers(struct context *context, const struct mark *mark) {
 }
 
 void roll_back(struct context *context, const struct mark *mark) {
+    budget_rescued(context, mark);
     log_rollback(context, mark->log);
     context->quiet = 0;
     context->mark = (uint64_t)(mark - 1);

@@ -7,6 +7,7 @@
 #include "effects/atomics.h"
 #include "effects/effects.h"
 #include "effects/hooks.h"
+#include "fault/budget.h"
 #include "fault/checks.h"
 #include "guard/calls.h"
 #include "region/log.h"
@@ -471,6 +472,8 @@ bool serve(struct context *context) {
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);
         return false;
+    case SERVICE_TICK:
+        return budget_tick(context);
     case SERVICE_ENTER:
         enter(context);
         return false;

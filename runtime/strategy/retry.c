@@ -6,6 +6,7 @@
  * granules would hold the allocator's own words.  A checkpoint further out may have some, so that there must be none.
  */
 #include "effects/hooks.h"
+#include "fault/budget.h"
 #include "region/log.h"
 #include "strategy/snapshot.h"
 #include "strategy/strategy.h"
@@ -16,6 +17,7 @@ enum outcome strategy_retry(struct context *context) {
     if (mark->tries || context->altered || !allocator_known() || (context->depth > 1 && !context->exact) ||
         context->fault_class == FAULT_STACK_EXHAUSTION)
         return OUTCOME_RETURN;
+    budget_rescued(context, mark);
     log_rollback(context, mark->log);
     if (context->log > mark->log || !snapshot_restore(context, mark) ||
         !log_operation(context, LOG_ALTERED, 0, NULL, 0))
@@ -26,6 +28,7 @@ enum outcome strategy_retry(struct context *context) {
     context->altered_exact = context->exact;
     context->exact = true;
     mark->tries = 1;
+    mark->seen = 0; /* with its whole budget again */
     log_new_epoch(context);
     strategy_record(context, mark, STRATEGY_RETRY, log_bytes);
     return OUTCOME_RESUME;

@@ -4,6 +4,7 @@
  * entry (a checkpoint must be made there), and where an instruction cannot be carried.  Flags are followed backwards,
  * so that code put before a store need not save those that nobody reads.
  */
+#include "arch/x86_64/ticks.h"
 #include "effects/hooks.h"
 #include "fault/checks.h"
 #include "guard/calls.h"
@@ -291,5 +292,6 @@ enum reason discover(struct builder *builder) {
         builder->blocks[0].depth = 0;
     find_depths(builder);
     find_live_flags(builder);
+    find_loops(builder);
     return REASON_NONE;
 }

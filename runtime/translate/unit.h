@@ -30,6 +30,7 @@ struct block {
     uint8_t flags_live;       /* at its start */
     int32_t depth;            /* … bytes from rsp up to its function's return address; UNKNOWN_DEPTH */
     const struct patch *mark; /* a region begins here */
+    bool counts;              /* a loop is closed by coming here: arch/x86_64/ticks.h */
     bool slice;               /* … or a slice, or one ends */
     bool hook;                /* … or a function that effects/hooks.h knows */
     enum reason stop;         /* ends by going on natively at .next */
@@ -66,13 +67,15 @@ enum cold_kind {
     COLD_CHECK, /* an access to an address that no ordinary pointer holds */
     COLD_LINK, /* a slot's first value: ask C to link */
     COLD_JUMP, /* jcc to another unit: jmp [slot] */
+    COLD_LOOP, /* … that closes a loop: a tick before it */
+    COLD_TICK, /* a slice of ticks is used up: ask C */
 };
 
 struct cold {
     enum cold_kind kind;
     uint32_t instruction; /* COLD_LOG, COLD_CHECK */
-    uint32_t slot;        /* COLD_LINK, COLD_JUMP */
-    uint32_t back;        /* COLD_LOG, COLD_CHECK: offset of the store itself, of what follows the check … */
+    uint32_t slot;        /* COLD_LINK, COLD_JUMP, COLD_LOOP */
+    uint32_t back;        /* COLD_LOG, COLD_CHECK, COLD_TICK: offset of the store itself, of what follows the check or tick … */
     uint32_t behind;      /* … and of what follows it */
     uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stemrw.documents.manifest import Manifest
     from stemrw.documents.rules import AnyRule
     from stemrw.image import Image
-    from stemrw.plan import Policy
+    from stemrw.plan import Policy, Wish
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
@@ -81,6 +81,17 @@ def patch(
             "with: by its type, or always -1.",
         ),
     ] = "evidence",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[FUNCTION=]AMOUNT",
+            help="What one entry of the region may use: 5000000 (ticks), 500ms or 2s of CPU time, 64MiB. Repeatable.",
+        ),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Budgets that `stemrw profile` has learned of a good workload."),
+    ] = None,
     guard: Annotated[
         Guard,
         typer.Option(
@@ -141,11 +152,12 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import asked_errno, asked_out, plan, strategy_rules
+    from stemrw.plan import asked_errno, asked_out, plan, strategy_rules, wish
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, [*(fault or []), *(require or [])], region or [], frame)
     value, chosen_by = _pattern(return_value), _policy(policy)
+    budgets = [wish(text) for text in budget or ()]
     outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
     with progress(f"hardening {file}"):
@@ -156,6 +168,8 @@ def patch(
         localizations = _localize(
             image, fault or [], require or [], region or [], frame=frame, force=force, by_symbol=by_symbol
         )
+        if profile is not None:
+            budgets = [*_learned(profile, image), *budgets]
         had = (known.regions, known.rules) if known else ((), ())
         if errno is not None:
             outputs.append(asked_errno(errno, image))
@@ -166,6 +180,7 @@ def patch(
             known_rules=had[1],
             return_value=value,
             policy=chosen_by,
+            budgets=budgets,
             outputs=outputs,
             escalate=escalate,
             guard=guard.value,
@@ -184,6 +199,15 @@ def patch(
             warn(lost, output)
     said = f"{output}: unchanged, it was hardened so already\n" if unchanged else summary(done.manifest, output)
     show_text(text if as_json else said)
+
+
+def _learned(path: Path, image: Image) -> list[Wish]:
+    from stemrw.cli._files import about
+    from stemrw.documents.profile import load_profile
+    from stemrw.profile import wishes
+
+    with about(path):
+        return wishes(load_profile(path), image.sha256)
 
 
 def _check(file: Path, faults: Sequence[Path | str], regions: list[str], frame: int | None) -> None:

@@ -58,6 +58,8 @@ class Localization(Document):
     """Position in `frames` (not the frame's index in the report) of the frame at which planning starts."""
     pinned: bool = False
     truncated: bool = False
+    cpu_seconds: float | None = None
+    """CPU time that had been used when a hang was noticed."""
     detector: Detector | None = None
     """Which part of the C library noticed the fault: its heap, a fortified function, the stack protector, an assert."""
     predicate: str | None = None

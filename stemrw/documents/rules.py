@@ -47,9 +47,14 @@ class Budget(Rule):
     cpu_milliseconds: int = Field(default=0, ge=0, lt=1 << 40)
     memory_bytes: int = Field(default=0, ge=0, lt=1 << 64)
     """Allocated, mapped or added to the heap, and not given back."""
+    after_rescue: bool = False
+    """All of it counts from the first rescue inside the entry on, and nothing as long as there was none."""
 
     def values(self) -> tuple[int, ...]:
-        return self.ticks, self.cpu_milliseconds, self.memory_bytes
+        return self.ticks, self.cpu_milliseconds, self.memory_bytes, int(self.after_rescue)
+
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
 
 
 class GuardSite(Rule):

@@ -22,6 +22,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "status": ("stemrw.documents.status", "Status"),
     "explanation": ("stemrw.documents.explanation", "Explanation"),
     "inspection": ("stemrw.documents.inspection", "Inspection"),
+    "profile": ("stemrw.documents.profile", "Profile"),
     "difference": ("stemrw.documents.difference", "Difference"),
 })  # fmt: skip
 """Module and class of each document; imported when it is asked for."""

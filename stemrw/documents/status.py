@@ -16,7 +16,8 @@ RuntimeState = Literal["unused", "ready", "stopped", "disabled"]
 class PatchStatus(Document):
     """One patched function: how often a region was entered, left normally, rescued, or run natively.
 
-    `function` is its link-time entry; `translated`: its code lies in the code cache.
+    `function` is its link-time entry; `translated`: its code lies in the code cache.  `peak_ticks` and `peak_memory`
+    (bytes): what one entry has used at most, where there are budgets; a multiple of a slice of ticks, 0 for less.
     """
 
     kind: PatchKind
@@ -27,6 +28,8 @@ class PatchStatus(Document):
     recoveries: int
     degradations: int
     translated: bool
+    peak_ticks: int = 0
+    peak_memory: int = 0
 
 
 class RecoveryStatus(Document):

@@ -77,12 +77,20 @@ def localize(
         start=start,
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
+        cpu_seconds=_cpu_seconds(report),
         detector=_detector(report),
         predicate=report.predicate,
         allocated=tuple(_allocated(report, match, image)),
         below=report.block is not None and (report.block.offset or 0) < 0,
         evidence=tuple(evidence),
     )
+
+
+def _cpu_seconds(report: FaultReport) -> float | None:
+    """What was used when the limit was met; a moment later, when the report was made, it is a bit more."""
+    if report.hang is None:
+        return None
+    return report.hang.seconds if report.hang.limit == "cpu" else report.hang.cpu_seconds
 
 
 def _without_report(region: str | None, image: Image) -> Localization:

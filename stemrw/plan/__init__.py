@@ -1,5 +1,6 @@
 """From localized faults to what is to be changed, with the reasons: which functions, and what they return."""
 
+from stemrw.plan._budget import Wish, wish
 from stemrw.plan._choose import POLICIES, Policy
 from stemrw.plan._explain import explain, explain_manifest
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
@@ -9,6 +10,7 @@ from stemrw.plan._strategy import strategy_rules
 __all__ = [
     "POLICIES",
     "Policy",
+    "Wish",
     "asked_errno",
     "asked_out",
     "errno_rule",
@@ -16,4 +18,5 @@ __all__ = [
     "explain_manifest",
     "plan",
     "strategy_rules",
+    "wish",
 ]

@@ -10,6 +10,7 @@ from stemrw.documents.rules import AnyRule, Escalate
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
+from stemrw.plan import _budget
 from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
@@ -24,6 +25,7 @@ def plan(
     known: Sequence[PlannedRegion] = (),
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
+    budgets: Sequence[_budget.Wish] = (),
     nets: bool = True,
     policy: Policy = "evidence",
     guard: Guard = "report",
@@ -35,11 +37,11 @@ def plan(
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what is done in a rescue's
-    place. `nets` False leaves out the safety nets (callers that become regions too). `policy` is how value and place
-    are chosen; others than "evidence" are there to compare with. `escalate` lets a fault that repeats for ever be
-    rescued further out, where there is more than one region. `guard` says which heap blocks are guarded: those that the
-    reports name, all of the file's, or none.
+    in, `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what
+    is done in a rescue's place. `nets` False leaves out the safety nets (callers that become regions too). `policy` is
+    how value and place are chosen; others than "evidence" are there to compare with. `escalate` lets a fault that
+    repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
+    guarded: those that the reports name, all of the file's, or none.
 
     Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
@@ -48,22 +50,25 @@ def plan(
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
+    chosen = set()
     reading = Reading(image)
     for localization in localizations:
         for position, choice in enumerate(choose(localization, reading, nets=nets, policy=policy)):
             asked = return_value if position == 0 else None
-            region = _region(localization, choice, image, asked, net=position > 0)
+            region = _region(localization, choice, image, asked, net=position)
+            if position == 0:
+                chosen.add(region.address)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
             if position == 0:
                 asked_rules = (*outputs, *predicate_rules(localization, image))
                 region = with_rules(_with(region, asked_rules), strategy, image)
             regions[region.address] = region
-    planned = list(regions.values())
+    planned = _budget.wished(tuple(regions.values()), chosen, budgets)
     if escalate and len(planned) > 1:
-        planned = [_escalating(region, image) for region in planned]
+        planned = tuple(_escalating(region, image) for region in planned)
     rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
-    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(rules))
+    return Plan(binary=identity(image), regions=planned, rules=tuple(rules))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
@@ -82,7 +87,7 @@ def _escalating(region: PlannedRegion, image: Image) -> PlannedRegion:
 
 
 def _region(
-    localization: Localization, choice: Choice, image: Image, return_value: int | None, *, net: bool
+    localization: Localization, choice: Choice, image: Image, return_value: int | None, *, net: int
 ) -> PlannedRegion:
     function = choice.candidate.function
     kind, value, evidence = choice.result.kind, choice.result.value, choice.result.evidence
@@ -91,6 +96,8 @@ def _region(
         evidence = (f"--return {return_value}",)
     pc = localization.fault_pc
     owner = image.owner(pc) if pc is not None else None
+    is_main = image.main is not None and image.main.entry == function.entry
+    budget = _budget.derived(localization, net, is_main=is_main)
     checked = owner is not None and owner.function.entry == function.entry
     return PlannedRegion(
         address=function.entry,
@@ -104,7 +111,7 @@ def _region(
         check_class=None if net and not checked else localization.fault_class,
         candidates=choice.result.candidates,
         considered=choice.considered,
-        rules=choice.result.rules,
+        rules=(*choice.result.rules, *((budget,) if budget is not None else ())),
     )
 
 
@@ -117,7 +124,8 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     considered = tuple(dict.fromkeys((*one.considered, *other.considered)))
     about = {rule.subject() for rule in one.rules}
     more = (rule for rule in other.rules if rule.subject() not in about)
-    one = one.model_copy(update={"rules": (*one.rules, *more), "considered": considered})
+    rules = _budget.merged((*one.rules, *more, *_budget.of(other)))
+    one = one.model_copy(update={"rules": rules, "considered": considered})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
-from stemrw.documents.rules import AnyRule
+from stemrw.documents.rules import AnyRule, Budget
 from stemrw.elf import Elf, Segment, align
 from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
@@ -218,7 +218,7 @@ def _payload(
     header = image.structs["payload_header"].pack(
         magic=image.magic,
         abi_version=image.constants["ABI_VERSION"],
-        flags=_flags(elf, image),
+        flags=_flags(elf, plan, image),
         header_address=base,
         state_address=layout.state_address,
         state_size=layout.state_size,
@@ -300,8 +300,10 @@ def _stone_record(entry: Entry, stone: Stone, gate: int, displaced_at: int, imag
     )
 
 
-def _flags(elf: Elf, image: RuntimeImage) -> int:
+def _flags(elf: Elf, plan: Plan, image: RuntimeImage) -> int:
     flags = image.constants["HEADER_EXECUTABLE"] if elf.is_program else 0
+    if any(isinstance(rule, Budget) for region in plan.regions for rule in region.rules):
+        flags |= image.constants["HEADER_COUNTS"]
     return flags | (image.constants["HEADER_GLIBC"] if _mechanism.uses_glibc(elf) else 0)
 
 

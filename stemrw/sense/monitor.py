@@ -63,6 +63,9 @@ class Monitor:
     on_trap: Callable[[int], bool] | None = None
     """Called with the thread that met a breakpoint; True: it was one of ours, and the thread may go on."""
 
+    on_exit: Callable[[int], None] | None = None
+    """Called with each thread that is about to end: its memory can still be read."""
+
     main: int = 0
     start_failure: int | None = None
     """errno, if the command could not be started."""
@@ -176,6 +179,8 @@ class Monitor:
         elif event == ptrace.EVENT_EXEC:
             self._forget(tid)
         elif event == ptrace.EVENT_EXIT:
+            if self.on_exit is not None:
+                self.on_exit(tid)
             self._exiting(tid, ptrace.event_message(tid))
         elif event == ptrace.EVENT_STOP:
             if hold:

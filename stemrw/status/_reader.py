@@ -115,6 +115,8 @@ class _Module:
                     recoveries=counted["recoveries"],
                     degradations=counted["degradations"],
                     translated=counted["translation"] != 0,
+                    peak_ticks=counted["peak_ticks"],
+                    peak_memory=counted["peak_memory"],
                 )
             )
         return found

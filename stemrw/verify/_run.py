@@ -1,8 +1,5 @@
 """Runs commands with the file under test in its place: same path, same name, same environment for original and copy.
 
-    program          TEMPORARY/bin/NAME, put where `{}` stands in the command, or in place of its first word
-    shared library   TEMPORARY/lib/SONAME, before all others (LD_LIBRARY_PATH), or where `{}` stands
-
 The current folder is the user's.  Standard input is empty.  Each command has a session of its own; when it is over or
 takes too long, what is left of its process group is killed.
 """
@@ -27,11 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from stemrw.elf import Elf
-from stemrw.elf.constants import DT_SONAME
 from stemrw.errors import UsageError
+from stemrw.verify._place import place
 
-PLACEHOLDER = "{}"
-_DT_RPATH, _DT_RUNPATH = 15, 29
 _FATAL = frozenset({
     signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS,
 })  # fmt: skip
@@ -95,12 +90,12 @@ class Runner:
         return self._run(command, self._hardened)
 
     def _run(self, command: str, file: Path) -> Ended:
-        words, place, environment = self._prepared(command)
-        place.parent.mkdir(exist_ok=True)
+        words, path, environment = self._prepared(command)
+        path.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            place.unlink()  # a process of the last run may still have it
-        shutil.copy(file, place)
-        place.chmod(place.stat().st_mode | 0o111)
+            path.unlink()  # a process of the last run may still have it
+        shutil.copy(file, path)
+        path.chmod(path.stat().st_mode | 0o111)
         self._events.unlink(missing_ok=True)
         status, stdout, stderr = self._execute(words, environment)
         return Ended(status, stdout, stderr, self._recoveries())
@@ -113,38 +108,8 @@ class Runner:
             raise UsageError(f"the command {command!r} cannot be understood: {error}") from None
         if not words:
             raise UsageError("an empty command was given")
-        environment = dict(os.environ) | {"STEMRW_EVENTS": str(self._events)}
-        libraries = self._origin_folders()
-        if self._elf.is_program:
-            name = Path(words[0]).name
-            place = self._folder / "bin" / (name if name in self._names else self._names[0])
-            if not any(PLACEHOLDER in word for word in words):
-                if name not in self._names:
-                    known = " or ".join(dict.fromkeys(self._names))
-                    hint = f"write {PLACEHOLDER} where the program stands"
-                    raise UsageError(f"the command {command!r} does not begin with {known}", hint=hint)
-                words[0] = PLACEHOLDER
-        else:
-            soname = (
-                self._elf.dynamic_string(self._elf.dynamic_value(DT_SONAME)) if DT_SONAME in self._elf.dynamic else ""
-            )
-            place = self._folder / "lib" / (Path(soname).name or self._names[0])
-            libraries.insert(0, str(place.parent))
-        if libraries:
-            before = environment.get("LD_LIBRARY_PATH")
-            environment["LD_LIBRARY_PATH"] = ":".join([*libraries, *([before] if before else [])])
-        return [word.replace(PLACEHOLDER, str(place)) for word in words], place, environment
-
-    def _origin_folders(self) -> list[str]:
-        """Folders relative to the file itself in which it looks for libraries: it is elsewhere now."""
-        found = []
-        for tag in (_DT_RPATH, _DT_RUNPATH):
-            for index in self._elf.dynamic.get(tag, []):
-                for part in self._elf.dynamic_string(index).split(":"):
-                    if part.startswith(("$ORIGIN", "${ORIGIN}")):
-                        rest = part.removeprefix("$ORIGIN").removeprefix("${ORIGIN}")
-                        found.append(str(self._hardened.resolve().parent) + rest)
-        return found
+        placed = place(self._elf, words, self._folder, names=self._names, home=self._hardened.parent)
+        return placed.words, placed.path, placed.environment | {"STEMRW_EVENTS": str(self._events)}
 
     def _execute(self, words: Sequence[str], environment: dict[str, str]) -> tuple[int | None, bytes, bytes]:
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

@@ -3,6 +3,7 @@
 A program says in its first lines:
 
     region: NAME …      what is emulated
+    hangs: 1            the regions do not end; built so too
     faults: 1           the regions fault: natively it is built with ORACLE=1, where it does not do what would fault and
                         prints what must have happened
     degrades: REASON …  the original code must have run, and this must have been counted; the program then prints one
@@ -11,6 +12,7 @@ A program says in its first lines:
     rescues: NAME=N …   each of these functions was rescued so often
     modes: MODE …       how it is built, of pie and static; both where nothing is said
     flags: WORD …       for the compiler
+    budget: AMOUNT …    what the regions may use, as `stemrw patch --budget` has it
     options: WORD …     for `stemrw patch`
     library: NAME …     a source in plugins/ that becomes libNAME.so beside it, linked to it if it is dynamic
     gives: CODE         its exit status, where that is not 0
@@ -39,6 +41,11 @@ HERE = Path(__file__).parent
 _PATIENCE = 60
 """Seconds after which a program that waits for something is killed; its memory cannot be read then."""
 PROGRAMS = sorted(path for path in (HERE / "programs").iterdir() if path.suffix in (".c", ".cc"))
+COUNTED = (
+    "precise_signals every_signal live_registers simulated unwinding coroutines jumps tail_call deep_recursion epochs "
+    "siglongjmp_out fork_inside heap_storm same_low_bits loaded_inside".split()
+)
+"""Programs in which counting could do harm: at signals, in odd branches, in code that is met in pieces."""
 MODES = {"pie": ("-pie", "-fPIE"), "static": ("-static", "-fno-pie", "-no-pie")}
 
 
@@ -104,15 +111,29 @@ def _builds() -> list[Any]:
 
 @pytest.mark.parametrize(("source", "mode"), _builds())
 def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
+    _check_promise(tool, tmp_path, source, mode, _named(source, "budget"))
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_promise_kept_while_counting(tool: Tool, tmp_path: Path, name: str) -> None:
+    """With a budget that allows any amount all that is counted is counted."""
+    source = next(path for path in PROGRAMS if path.stem == name)
+    mode = (_named(source, "modes") or ["pie"])[0]
+    _check_promise(tool, tmp_path, source, mode, ["0"])
+
+
+def _check_promise(tool: Tool, tmp_path: Path, source: Path, mode: str, budget: list[str]) -> None:
     flags = [*MODES[mode], *_named(source, "flags"), f"-L{tmp_path}", "-Wl,-rpath,$ORIGIN"]
     flags += [_library(tmp_path, name) for name in _named(source, "library")]
     program = native = _compile(source, tmp_path / "program", "-DORACLE=0", *flags)
-    if _named(source, "faults"):
+    wrong = _named(source, "faults") or _named(source, "hangs")
+    if wrong:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
+    regions += [word for amount in budget for word in ("--budget", amount)]
     hardened = tmp_path / "hardened"
     asked = shlex.split(" ".join(_named(source, "options")))
-    options = [*asked, *(("--return", "-1") if _named(source, "faults") else ())]
+    options = [*asked, *(("--return", "-1") if wrong else ())]
     manifest = tool.patch(program, hardened, *regions, *options)
     events, rescues = tmp_path / "events", _named(source, "rescues")
     observed = {"STEMRW_EVENTS": str(events)} if rescues else {}
@@ -121,6 +142,8 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
     assert found == expected
     if _named(source, "faults"):
         assert execute([program]).returncode not in (0, None), "the program does not fault"
+    if _named(source, "hangs"):
+        assert execute([program], timeout=1).returncode is None, "the program ends"
     assert not rescues or rescues == _rescues(events, manifest)
     degrades = {f"REASON_{reason}" for reason in _named(source, "degrades")}
     if degrades or _named(source, "carried"):

@@ -113,6 +113,7 @@
     mov rax, CTX(log)
     mov MARK(rcx, log), rax
     mov MARK(rcx, patch), r11
+    mov qword ptr MARK(rcx, seen), 0
     stmxcsr MARK(rcx, mxcsr)
     fnstcw MARK(rcx, x87_control)
     mov CTX(mark), rcx

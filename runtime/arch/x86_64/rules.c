@@ -7,6 +7,8 @@
  *   spill[0]  rcx, from an indirect branch to its target's entry     spill[1], spill[2]  rax, rdx of a store check
  *   spill[3]  scratch of an operand out of reach, flags of a store check
  */
+#include "arch/x86_64/ticks.h"
+#include "fault/budget.h"
 #include "fault/alignment.h"
 #include "fault/checks.h"
 #include "guard/calls.h"
@@ -94,19 +96,21 @@ static void emit_jump(struct builder *builder, uintptr_t target) {
     }
 }
 
-/* The last 4 bytes emitted are the displacement of a conditional jump to `target`. */
-static void aim_branch(struct builder *builder, uintptr_t target) {
+/* The last 4 bytes emitted are the displacement of a conditional jump to where `at` leads. */
+static void aim_branch(struct builder *builder, const struct source_instruction *at) {
+    const uintptr_t target = at->decoded.target;
     int block;
     const struct translation *known = known_target(builder, target, &block);
     if (block >= 0) {
         builder_fixup(builder, FIXUP_BLOCK, (uint32_t)block);
-    } else if (in_arena(builder, known)) {
+    } else if (in_arena(builder, known) && !closes_loop(at)) {
         OUT->at -= 4;
         emit32(OUT, (uint32_t)(known->body - ((uintptr_t)OUT->at + 4)));
     } else {
         uint32_t slot = new_slot(builder, target);
         builder_cold(builder, (struct cold){.kind = COLD_LINK, .slot = slot});
-        builder_fixup(builder, FIXUP_COLD, builder_cold(builder, (struct cold){.kind = COLD_JUMP, .slot = slot}));
+        const enum cold_kind kind = closes_loop(at) ? COLD_LOOP : COLD_JUMP;
+        builder_fixup(builder, FIXUP_COLD, builder_cold(builder, (struct cold){.kind = kind, .slot = slot}));
     }
 }
 
@@ -271,7 +275,7 @@ static void rule_branch(struct builder *builder, const struct source_instruction
     EMIT(OUT, 0x0f);
     emit8(OUT, 0x80 | (at->bytes[at->decoded.opcode_offset] & 15));
     emit32(OUT, 0);
-    aim_branch(builder, at->decoded.target);
+    aim_branch(builder, at);
 }
 
 static void rule_loop(struct builder *builder, const struct source_instruction *at) {
@@ -284,7 +288,7 @@ static void rule_loop(struct builder *builder, const struct source_instruction *
     EMIT(OUT, 0xeb, 5);
     map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
     EMIT(OUT, 0xe9, 0, 0, 0, 0);
-    aim_branch(builder, at->decoded.target);
+    aim_branch(builder, at);
 }
 
 static void rule_transaction(struct builder *builder, const struct source_instruction *at) {
@@ -710,6 +714,8 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
         emit_copy(builder, at);
         break;
     case FLOW_JUMP:
+        if (closes_loop(at) && builder_block_at(builder, at->decoded.target) < 0)
+            emit_tick(builder, at->flags_live & FLAGS_ARITHMETIC);
         emit_jump(builder, at->decoded.target);
         break;
     case FLOW_BRANCH:
@@ -719,14 +725,18 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
         rule_loop(builder, at);
         break;
     case FLOW_CALL:
+        if (budgets_count())
+            emit_tick(builder, at->flags_live & FLAGS_ARITHMETIC);
         emit_push_return(builder, at->address + at->decoded.length);
         map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
         emit_jump(builder, at->decoded.target);
         break;
     case FLOW_CALL_INDIRECT:
+        emit_indirect_tick(builder, index);
         rule_call_indirect(builder, at);
         break;
     case FLOW_JUMP_INDIRECT:
+        emit_indirect_tick(builder, index);
         rule_jump_indirect(builder, at);
         break;
     case FLOW_RETURN:
@@ -802,6 +812,8 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
         emit_service(builder, SERVICE_ENTERED);
     if (block->slice)
         emit_slice(builder, block->start);
+    if (block->counts)
+        emit_tick(builder, block->flags_live);
     if (block->hook)
         emit_hook(builder, block->start);
     for (uint32_t i = 0; i < block->count; i++)
@@ -831,6 +843,8 @@ void emit_cold(struct builder *builder, struct cold *cold) {
     builder->here = cold->source;
     if (cold->kind == COLD_LOG || cold->kind == COLD_CHECK)
         map_source_as(builder, SOURCE_LOGGING, cold->source);
+    else if (cold->kind == COLD_TICK)
+        map_source(builder, cold->source);
     else
         map_source_as(builder, SOURCE_ARRIVING, slot_target(builder, cold->slot));
     switch (cold->kind) {
@@ -844,6 +858,14 @@ void emit_cold(struct builder *builder, struct cold *cold) {
         emit_context_immediate(OUT, offsetof(struct context, argument), cold->slot);
         emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LINK);
         emit_context_jump(OUT, offsetof(struct context, run_service));
+        break;
+    case COLD_TICK:
+        emit_cold_tick(builder, cold);
+        break;
+    case COLD_LOOP:
+        builder->here = slot_target(builder, cold->slot);
+        emit_tick(builder, true);
+        emit_jump_slot(builder, cold->slot);
         break;
     case COLD_JUMP:
         emit_jump_slot(builder, cold->slot);
