@@ -14,6 +14,9 @@ enum { RULE_MODULE = 0xffffffff }; /* .patch of a rule that belongs to no region
 enum rule_kind {
     RULE_NONE = 0,
     RULE_BUDGET = 1, /* of one entry of a region: ticks, CPU milliseconds, bytes of memory; 0: any amount */
+    RULE_STACK = 5,  /* of the module: returns and indirect branches are checked (fault/stack.h); offset from the payload
+                        header and count of uint32_t[], ascending: where, from text_start, functions begin whose address
+                        the file never takes */
 };
 
 struct rule {

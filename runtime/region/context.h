@@ -10,6 +10,7 @@
  *     +TABLE      indirect branch lookup    uint64_t[TABLE_ENTRIES], by the low 16 bits of the target
  *     +STACK      private stack of the runtime's C code
  *     +ALTERNATE  signal stack, used only where the thread has none of its own
+ *     +SHADOW     calls that have not returned yet      struct shadow_call, see fault/stack.h
  */
 #ifndef STEMRW_CONTEXT_H
 #define STEMRW_CONTEXT_H
@@ -30,10 +31,12 @@ enum {
     TABLE_ENTRIES = 65536,
     TABLE_OFFSET = 0x10000,
     STACK_OFFSET = 0x91000,             /* a guard page lies below */
-    STACK_TOP_OFFSET = 0xc0000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
-    ALTERNATE_OFFSET = 0xc1000,
+    STACK_TOP_OFFSET = 0xbf000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
+    ALTERNATE_OFFSET = 0xbf000,
     ALTERNATE_BYTES = 0x20000,
-    CONTEXT_USED = 0xe1000,
+    SHADOW_OFFSET = 0xdf000,
+    SHADOW_BYTES = 0x20020, /* the last entry may begin at the last byte that is indexed */
+    CONTEXT_USED = 0x100000,
 };
 
 enum {
@@ -159,6 +162,7 @@ enum service {
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
+    SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
     SERVICE_COUNT,
 };
 

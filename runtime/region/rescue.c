@@ -1,6 +1,7 @@
 #include "region/rescue.h"
 
 #include "events/events.h"
+#include "fault/stack.h"
 #include "region/log.h"
 #include "region/runtime.h"
 #include "region/serve.h"
@@ -52,6 +53,7 @@ void rescue(struct context *context) {
     restore_registers(context, mark);
     log_rollback(context, mark->log);
     context->quiet = 0;
+    shadow_forget(context, 0, mark->rsp + 8);
     context->mark = (uint64_t)(mark - 1);
     context->depth = (uint64_t)(mark - 1 - (struct mark *)context->marks_start);
     context->mark_rsp = context->depth ? (mark - 1)->rsp : 0;

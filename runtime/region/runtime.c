@@ -7,6 +7,7 @@
 #include "fault/handlers.h"
 #include "fault/signals.h"
 #include "region/context.h"
+#include "region/rules.h"
 #include "region/serve.h"
 #include "translate/cache.h"
 
@@ -134,6 +135,7 @@ static enum reason prepare(const uint64_t *environment) {
     runtime->secure = facts.secure;
     runtime->facts = facts.program;
     runtime->xsave_bytes = xsave_bytes();
+    runtime->stack_rule = rule_of(NULL, RULE_STACK);
     state->runtime = (uint64_t)runtime;
     read_environment(runtime, environment);
     uint64_t size = (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;

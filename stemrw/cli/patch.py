@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,15 @@ from stemrw.text import printable, unicode
 if TYPE_CHECKING:
     from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
+    from stemrw.documents.rules import AnyRule
     from stemrw.image import Image
+
+
+class Guard(StrEnum):
+    """What can be asked for beside the reports."""
+
+    STACK = "stack"
+
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
@@ -54,6 +63,13 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    guard: Annotated[
+        list[Guard] | None,
+        typer.Option(
+            help="Check more than the reports ask for. `stack`: returns and indirect branches go where the program has "
+            "sent them."
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -89,7 +105,7 @@ def patch(
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
-        had = (known.regions, known.rules) if known else ((), ())
+        had = (known.regions, (*known.rules, *_asked(guard or []))) if known else ((), _asked(guard or []))
         planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
         if known and events_path is None:
             events_path = known.events
@@ -104,6 +120,12 @@ def patch(
             warn(lost, output)
     said = f"{output}: unchanged, it was hardened so already\n" if unchanged else summary(done.manifest, output)
     show_text(text if as_json else said)
+
+
+def _asked(guards: list[Guard]) -> tuple[AnyRule, ...]:
+    from stemrw.documents.rules import Stack
+
+    return (Stack(why="--guard stack"),) if Guard.STACK in guards else ()
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:

@@ -38,7 +38,14 @@ class Budget(Rule):
         return self.ticks, self.cpu_milliseconds, self.memory_bytes
 
 
-RULES: tuple[type[Rule], ...] = (Budget,)
+class Stack(Rule):
+    """Returns and indirect branches of emulated code go where the program has sent them, or are faults
+    (`return-address`, `stack-smash`, `control-flow`). It is about the whole file, for all regions share their code."""
+
+    kind: Literal["stack"] = "stack"
+
+
+RULES: tuple[type[Rule], ...] = (Budget, Stack)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget, Field(discriminator="kind")]
+AnyRule = Annotated[Budget | Stack, Field(discriminator="kind")]

@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._stack import with_stack
 
 
 def plan(
@@ -40,7 +41,7 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=tuple(known_rules))
+    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=with_stack(known_rules, localizations))
 
 
 def _region(
