@@ -11,6 +11,7 @@
 
 #include "arch/x86_64/unistd.h"
 #include "os/linux.h"
+#include "guard/arena.h"
 #include "include/abi.h"
 #include "include/rules.h"
 #include "include/state.h"
@@ -66,6 +67,12 @@ void export_abi(void) {
     CONSTANT(RULE_MODULE);
     CONSTANT(RULE_BUDGET);
     CONSTANT(RULE_STACK);
+    CONSTANT(RULE_GUARD_SITE);
+    CONSTANT(RULE_GUARD_ACCESS);
+    CONSTANT(GUARD_BELOW);
+    CONSTANT(RULE_SET_ERRNO);
+    CONSTANT(RULE_SET_OUT);
+    CONSTANT(RULE_ESCALATE);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -99,6 +106,8 @@ void export_abi(void) {
     CONSTANT(REASON_BREAKPOINT);
     CONSTANT(REASON_SIGNAL);
     CONSTANT(REASON_SEALED);
+    CONSTANT(REASON_GUARD);
+    CONSTANT(REASON_OUTPUT);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -150,6 +159,7 @@ void export_abi(void) {
     FIELD(state, contexts);
     FIELD(state, contexts_size);
     FIELD(state, contexts_used);
+    FIELD(state, guards);
     FIELD(state, degradations);
     FIELD(state, recoveries);
     FIELD(state, units);
@@ -257,6 +267,15 @@ void export_assembly(void) {
     FIELD(context, fault_pc);
     FIELD(context, fault_address);
     FIELD(context, state);
+
+    CONSTANT(CALLS);
+    CONSTANT(CALL_FREE);
+    CONSTANT(GUARD_ENTRY_BYTES);
+
+    STRUCT(guards);
+    FIELD(guards, arena);
+    FIELD(guards, arena_size);
+    FIELD(guards, original);
 
     STRUCT(mark);
     FIELD(mark, rsp);

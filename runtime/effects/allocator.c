@@ -10,6 +10,7 @@
 #include "effects/allocator.h"
 
 #include "arch/x86_64/emit.h"
+#include "guard/arena.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
@@ -36,6 +37,10 @@ static uint64_t native(uintptr_t function, uint64_t a, uint64_t b) {
 }
 
 void allocator_free(uintptr_t block) {
+    if (arena_holds(block)) {
+        arena_free(block);
+        return;
+    }
     const uint64_t size = module_runtime()->xsave_bytes;
     uint8_t *area = (uint8_t *)(((uintptr_t)__builtin_alloca(size + 64) + 63) & -64ul);
     if (size <= 512) {
@@ -88,13 +93,17 @@ static bool waits_already(const struct context *context, uintptr_t block) {
     return false;
 }
 
-static bool free_later(struct context *context, uintptr_t block, uint64_t size) {
+bool allocator_free_later(struct context *context, uintptr_t block, uint64_t size) {
     uint64_t data[2] = {size, 0}, key = waiting_key(context, block);
+    const bool guarded = arena_holds(block);
     safe_copy(&data[1], (const void *)block, sizeof key);
-    if (size < sizeof key || context->deferred >= WAITING_BLOCKS || context->deferred_bytes + size > WAITING_BYTES ||
-        !log_operation(context, LOG_FREED, block, data, 2))
+    if ((size < sizeof key && !guarded) || context->deferred >= WAITING_BLOCKS ||
+        context->deferred_bytes + size > WAITING_BYTES || !log_operation(context, LOG_FREED, block, data, 2))
         return false;
-    safe_copy((void *)block, &key, sizeof key);
+    if (guarded)
+        arena_free_later(block);
+    else
+        safe_copy((void *)block, &key, sizeof key);
     context->deferred_bytes += size;
     return true;
 }
@@ -123,7 +132,7 @@ static bool reallocate(struct context *context, uintptr_t address, uint64_t old,
         return hook_return(context, 0);
     if (block)
         safe_copy((void *)block, (const void *)old, size < usable ? size : usable);
-    if (!free_later(context, old, usable)) {
+    if (!allocator_free_later(context, old, usable)) {
         if (block)
             allocator_free(block);
         go_native(context, address, REASON_LOG_FULL);
@@ -140,7 +149,7 @@ static bool release(struct context *context, uintptr_t address, uint64_t block) 
         return raise_fault(context, FAULT_ABORT, address, block);
     if (!size_of(context, block, &usable))
         return false;
-    if (free_later(context, block, usable))
+    if (allocator_free_later(context, block, usable))
         return hook_return(context, context->registers.general[RAX]);
     go_native(context, address, REASON_LOG_FULL);
     return false;

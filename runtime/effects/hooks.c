@@ -4,6 +4,7 @@
 #include "decode/decode.h"
 #include "effects/allocator.h"
 #include "effects/words.h"
+#include "guard/calls.h"
 #include "region/loader.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -72,16 +73,6 @@ static const struct name operators[] = {
     {"_ZdaPvmSt11align_val_t", HOOK_FREE},
 };
 
-/* The first definition in order of look-up, as the dynamic linker finds it; 0: none. */
-static uintptr_t first_definition(const char *name, struct link_map *owner) {
-    uintptr_t address;
-    bool more = loader_first(&module_runtime()->facts, owner);
-    for (unsigned i = 0; more && i < MAX_MODULES; i++, more = loader_next(owner))
-        if (loader_symbols(owner, name, &address, 1))
-            return address;
-    return 0;
-}
-
 static uintptr_t definition_in(const struct link_map *module, const char *name) {
     uintptr_t address;
     return loader_symbols(module, name, &address, 1) ? address : 0;
@@ -128,8 +119,8 @@ static void look_up(struct hooks *hooks) {
     struct link_map allocator, library;
     *hooks = (struct hooks){.known = 1};
     add_binding(hooks);
-    const uintptr_t locks = first_definition("pthread_mutex_lock", &library);
-    const uintptr_t malloc = first_definition("malloc", &allocator);
+    const uintptr_t locks = loader_definition("pthread_mutex_lock", &library);
+    const uintptr_t malloc = loader_definition("malloc", &allocator);
     const struct name *end = names + sizeof names / sizeof *names;
     if (malloc)
         add_names(hooks, &allocator, names, end);
@@ -182,6 +173,8 @@ static enum hook_kind kind_at(uintptr_t address) {
 }
 
 bool is_hook(uintptr_t address) {
+    if (is_guard_entry(address))
+        return true;
     struct hooks *hooks = &module_runtime()->hooks;
     if (!hooks->known) {
         struct hooks fresh;
@@ -238,6 +231,8 @@ void quiet_ends(struct context *context) {
 bool hook_call(struct context *context, uintptr_t address) {
     const enum hook_kind kind = kind_at(address);
     quiet_ends(context);
+    if (is_guard_entry(address))
+        return guarded_region_call(context, address);
     if (context->quiet)
         return false;
     if (kind == HOOK_RESOLVE)

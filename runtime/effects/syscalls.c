@@ -486,6 +486,7 @@ bool before_syscall(struct context *context) {
             give_way(context, rule->output[i].kind == SIZE_COMMAND ? REASON_UNKNOWN_SYSCALL : REASON_LOG_FULL);
             return false;
         }
+    context->inputs += rule->outputs && rule->output[0].kind != SIZE_FIXED;
     context->argument[0] = number;
     switch ((enum effect)rule->effect) {
     case EFFECT_PURE:

@@ -9,7 +9,9 @@
  * pointers would need relocations. */
 static const char *class_name(uint32_t fault_class) {
     const char *name = "none\0null-dereference\0wild-dereference\0bus\0divide\0illegal-instruction\0trap\0"
-                       "stack-exhaustion\0abort\0return-address\0bad-syscall\0wild-jump\0hang\0";
+                       "stack-exhaustion\0abort\0return-address\0bad-syscall\0wild-jump\0hang\0"
+                       "stack-smash\0control-flow\0heap-overflow\0use-after-free\0double-free\0invalid-free\0"
+                       "out-of-bounds\0memory-exhaustion\0predicate\0";
     for (; fault_class; fault_class--) {
         while (*name)
             name++;

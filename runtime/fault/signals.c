@@ -14,6 +14,7 @@
 #include "arch/x86_64/exact.h"
 #include "arch/x86_64/unistd.h"
 #include "fault/handlers.h"
+#include "guard/arena.h"
 #include "region/context.h"
 #include "region/runtime.h"
 #include "region/serve.h"
@@ -176,6 +177,11 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         return;
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);
+    const bool guarded = signal == OS_SIGSEGV && !was_sent(info) && arena_holds(info->address);
+    if (guarded && !(in_cache && in_checkpoint(context))) {
+        arena_open(info->address);
+        return;
+    }
     if (!in_cache || was_sent(info)) {
         lend(signal, info);
         if (in_cache)
@@ -187,7 +193,7 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         leave_cache(context, at);
         return; /* it comes once more, outside of any region */
     }
-    context->fault_class = classify(signal, info, at);
+    context->fault_class = guarded ? arena_fault(info->address) : classify(signal, info, at);
     context->fault_pc = cache_source_of(pc);
     context->fault_address = signal == OS_SIGSEGV || signal == OS_SIGBUS ? info->address : context->fault_pc;
     context->fault_rdx = at->rdx;

@@ -17,6 +17,17 @@ enum rule_kind {
     RULE_STACK = 5,  /* of the module: returns and indirect branches are checked (fault/stack.h); offset from the payload
                         header and count of uint32_t[], ascending: where, from text_start, functions begin whose address
                         the file never takes */
+    RULE_GUARD_SITE = 10, /* calls of the allocator that return into [address, end) are given guarded blocks: enum
+                             guard_side, then up to three return addresses of frames further out; 0: any */
+    RULE_GUARD_ACCESS = 11, /* instructions in [address, end) are checked against guarded blocks before they run */
+    RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
+    RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
+    RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
+};
+
+enum guard_side {
+    GUARD_ABOVE = 0, /* the block ends before the guard */
+    GUARD_BELOW = 1, /* it begins behind it */
 };
 
 struct rule {

@@ -40,6 +40,8 @@ enum reason {
     REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
     REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
     REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
+    REASON_GUARD = 23, /* a heap guard could not be had, or stood in the way of native code; see docs/heap-guards.md */
+    REASON_OUTPUT = 24, /* none of these: a rescue could not set errno or an out-parameter */
     REASON_COUNT = 32,
 };
 
@@ -89,6 +91,7 @@ struct state {
     uint64_t contexts_size;
     uint64_t contexts_used; /* slots */
     uint64_t runtime;       /* struct runtime, see region/runtime.h */
+    uint64_t guards;        /* struct guards, see guard/arena.h; 0: none */
     uint64_t degradations;
     uint64_t recoveries;
     uint64_t units; /* translation units made, and their size */

@@ -78,6 +78,16 @@ struct mark {
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
 
+/* The last rescue of a region with RULE_ESCALATE, and how many before it were like it (region/escalate.c). */
+struct repeats {
+    const struct patch *patch;
+    uint64_t outer, entries; /* the mark further out, and how often its region had been entered */
+    uint64_t fault, moment;  /* hashes: of the fault and the call; of all that the loop around it could change */
+    uint64_t inputs;
+    uint32_t same, alike; /* rescues in a row with the same moment; with the same fault */
+};
+enum { REPEATS = 4 };
+
 struct registers { /* in encoding order; the program's, while C runs */
     uint64_t general[16];
     uint64_t flags;
@@ -140,6 +150,8 @@ struct context {
     /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
      * where in the cache that was. */
     uint64_t interrupted, interrupted_rsp, interrupted_code;
+    uint64_t inputs; /* system calls that have brought the regions something from outside */
+    struct repeats repeats[REPEATS];
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
@@ -161,6 +173,7 @@ enum service {
     SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
+    SERVICE_GUARD,  /* before an instruction whose operands a rule wants checked: its address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
     SERVICE_COUNT,

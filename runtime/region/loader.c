@@ -82,6 +82,15 @@ uintptr_t loader_resolver(const struct link_map *map) {
     return 0;
 }
 
+uintptr_t loader_definition(const char *name, struct link_map *owner) {
+    uintptr_t address;
+    bool more = loader_first(&module_runtime()->facts, owner);
+    for (unsigned i = 0; more && i < MAX_MODULES; i++, more = loader_next(owner))
+        if (loader_symbols(owner, name, &address, 1))
+            return address;
+    return 0;
+}
+
 void ranges_from_loader(struct range_list *list, const struct program_facts *facts) {
     uint64_t bias;
     program_dynamic(facts, &bias);

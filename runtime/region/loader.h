@@ -22,4 +22,7 @@ uintptr_t loader_resolver(const struct link_map *map);
 /* Where the functions of that name lie which the module defines, in each of their versions; how many. */
 unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t *found, unsigned capacity);
 
+/* The first function of that name in order of look-up, as the dynamic linker finds it, and its module; 0: none. */
+uintptr_t loader_definition(const char *name, struct link_map *owner);
+
 #endif

@@ -4,6 +4,7 @@
 #include "effects/allocator.h"
 #include "effects/words.h"
 #include "fault/handlers.h"
+#include "guard/arena.h"
 #include "os/linux.h"
 #include "region/runtime.h"
 
@@ -220,7 +221,10 @@ static bool undo(struct context *context, const struct record *record) {
         os_call(NR_mremap, (long)data[2], (long)data[3], (long)data[1], MREMAP_MAYMOVE_FIXED, (long)data[0], 0);
         break;
     case LOG_FREED:
-        safe_copy((void *)operand, &data[1], sizeof data[1]);
+        if (arena_holds(operand))
+            arena_revive(operand);
+        else
+            safe_copy((void *)operand, &data[1], sizeof data[1]);
         __attribute__((fallthrough));
     case LOG_DEFERRED_UNMAP:
         context->deferred--;

@@ -2,6 +2,8 @@
  * can lock itself in, and again when control goes to an address that is in none of the mappings known. */
 #include "region/runtime.h"
 
+#include "guard/arena.h"
+
 #include "events/perf_map.h"
 #include "region/context.h"
 #include "region/log.h"
@@ -130,7 +132,7 @@ static void parse(struct reader *reader, struct range_list *list, struct range_l
         device = line.device;
         if (line.permissions[2] == 'x' && line.permissions[0] == 'r')
             add_line(list, &line, base);
-        if (line.permissions[1] == 'w')
+        if (line.permissions[1] == 'w' && !arena_holds(line.start))
             add_line(writable, &line, base);
     }
     os_close(reader->fd);
@@ -248,6 +250,8 @@ const struct range *range_known(uintptr_t address) {
 
 uintptr_t private_until(uintptr_t address) {
     struct runtime *runtime = module_runtime();
+    if (arena_holds(address)) /* a page at a time: asked for more, it would be looked up in /proc for each block */
+        return (address & -OS_PAGE) + OS_PAGE;
     const struct range *range = find(&runtime->writable[current()], address);
     if (!range && !runtime->writable[current()].full && !runtime->proc_missing && !module_state()->sealed &&
         runtime_lock()) {

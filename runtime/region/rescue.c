@@ -2,20 +2,22 @@
 
 #include "events/events.h"
 #include "fault/stack.h"
+#include "region/escalate.h"
 #include "region/log.h"
+#include "region/outputs.h"
 #include "region/runtime.h"
 #include "region/serve.h"
 
 /* The checkpoint to go back to: the innermost; for stack exhaustion the outermost of the same region, since each
  * level of the recursion that is left would only run into the end of the stack again. */
-static struct mark *choose(const struct context *context) {
+static struct mark *choose(struct context *context) {
     struct mark *innermost = (struct mark *)context->mark;
     if (context->fault_class != FAULT_STACK_EXHAUSTION)
-        return innermost;
+        return escalated(context, innermost);
     struct mark *mark = (struct mark *)context->marks_start + 1;
     while (mark->patch != innermost->patch)
         mark++;
-    return mark;
+    return escalated(context, mark);
 }
 
 /* All registers as at entry, the result aside.  A register that the function does not write may be live in its caller
@@ -57,6 +59,7 @@ void rescue(struct context *context) {
     context->mark = (uint64_t)(mark - 1);
     context->depth = (uint64_t)(mark - 1 - (struct mark *)context->marks_start);
     context->mark_rsp = context->depth ? (mark - 1)->rsp : 0;
+    set_outputs(context, mark);
     record_recovery(context, mark, log_bytes);
     go_to(context, return_address);
 }

@@ -6,6 +6,7 @@
 #include "events/perf_map.h"
 #include "fault/handlers.h"
 #include "fault/signals.h"
+#include "guard/redirect.h"
 #include "region/context.h"
 #include "region/rules.h"
 #include "region/serve.h"
@@ -186,6 +187,8 @@ void gate_start_service(const struct patch *patch, uint64_t argc, const uint64_t
         runtime_start(envp);
     else
         runtime_start(NULL);
+    if (patch->kind == PATCH_START)
+        guards_start();
 }
 
 /* Whether other threads may be alive, as far as this thread can tell; entry.S compares the word from now on.  glibc's

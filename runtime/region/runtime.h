@@ -81,6 +81,7 @@ struct runtime {
     uint64_t xsave_bytes;            /* largest xsave area */
     const struct rule *stack_rule;   /* RULE_STACK; NULL: none */
     struct hooks hooks;              /* effects/hooks.h */
+    uintptr_t errno_location;        /* the C library's function; 0: not looked up yet */
     uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */

@@ -8,6 +8,7 @@
 #include "effects/effects.h"
 #include "effects/hooks.h"
 #include "fault/stack.h"
+#include "guard/calls.h"
 #include "region/log.h"
 #include "region/masked.h"
 #include "region/rescue.h"
@@ -299,6 +300,64 @@ static bool log_scatter(struct context *context, const struct instruction *at, c
     return true;
 }
 
+/* Where the operand that ModRM (or moffs) says begins. */
+static uint64_t operand_address(const struct context *context, const struct instruction *at, const uint8_t *bytes,
+                                uintptr_t source) {
+    const uint64_t *general = context->registers.general;
+    uint64_t address = at->rip_relative ? source + at->length : 0;
+    if (at->displacement_size == 8)
+        for (unsigned i = 0; i < 8; i++) /* moffs */
+            address |= (uint64_t)bytes[at->displacement_offset + i] << 8 * i;
+    else
+        address += (uint64_t)(int64_t)at->displacement;
+    if (at->base != REG_NONE)
+        address += general[at->base];
+    if (at->base == RSP && at->stack == STACK_POP)
+        address += at->stack_bytes;
+    if (at->index != REG_NONE)
+        address += general[at->index] * at->scale;
+    if (at->bit_offset) {
+        const unsigned reg = modrm_register(at, bytes);
+        int64_t bit = at->operand_bytes == 8   ? (int64_t)general[reg]
+                      : at->operand_bytes == 4 ? (int32_t)general[reg]
+                                               : (int16_t)general[reg];
+        address += (uint64_t)((bit >> 3) & ~(int64_t)(at->operand_bytes - 1));
+    }
+    if (at->address_size_override)
+        address = (uint32_t)address;
+    return at->segment == 0x64 ? address + context->owner : address;
+}
+
+/* A string instruction's bytes from a register on, as far as it is certain that they are accessed. */
+static bool check_string(struct context *context, uintptr_t source, const struct instruction *at, uint8_t opcode,
+                         unsigned reg) {
+    const bool compares = (opcode & 0xf6) == 0xa6; /* cmps, scas: they may end before */
+    const uint64_t count = !at->repeat ? 1 : compares ? context->registers.general[RCX] != 0 : context->registers.general[RCX];
+    uint64_t address = context->registers.general[reg], size;
+    if (at->address_size_override || __builtin_mul_overflow(count, at->operand_bytes, &size) || !size)
+        return false;
+    if (context->registers.flags & 0x400)
+        address -= size - at->operand_bytes;
+    return guarded_access(context, source, address, size);
+}
+
+static bool check_access(struct context *context) {
+    const uintptr_t source = slot_target((uint32_t)context->argument[0]);
+    struct instruction at;
+    uint8_t bytes[15];
+    if (!decode(bytes, source_bytes(source, bytes), source, 64, &at))
+        return false;
+    const uint8_t opcode = bytes[at.opcode_offset];
+    if (at.memory == MEMORY_STRING) {
+        const bool source_too = (opcode & 0xf4) == 0xa4 || (opcode & 0xfe) == 0xac; /* movs, cmps; lods */
+        if (source_too && check_string(context, source, &at, opcode, RSI))
+            return true;
+        return (opcode & 0xfe) != 0xac && check_string(context, source, &at, opcode, RDI);
+    }
+    const bool plain = at.memory == MEMORY_OPERAND && at.access && at.operand_bytes <= OVERHANG_BYTES;
+    return plain && guarded_access(context, source, operand_address(context, &at, bytes, source), at.operand_bytes);
+}
+
 /* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory, vectors
  * of addresses. */
 static void log_other_store(struct context *context) {
@@ -327,33 +386,14 @@ static void log_other_store(struct context *context) {
         if (context->registers.flags & 0x400 && count) /* DF: downwards */
             address = lowest_mapped(address + at.operand_bytes, &size);
     } else if (at.memory == MEMORY_OPERAND) {
-        address = at.rip_relative ? source + at.length : 0;
-        if (at.displacement_size == 8)
-            for (unsigned i = 0; i < 8; i++) /* moffs */
-                address |= (uint64_t)bytes[at.displacement_offset + i] << 8 * i;
-        else
-            address += (uint64_t)(int64_t)at.displacement;
-        if (at.base != REG_NONE)
-            address += general[at.base];
-        if (at.base == RSP && at.stack == STACK_POP)
-            address += at.stack_bytes;
-        if (at.index != REG_NONE)
-            address += general[at.index] * at.scale;
-        if (at.bit_offset) {
-            const unsigned reg = modrm_register(&at, bytes);
-            int64_t bit = at.operand_bytes == 8   ? (int64_t)general[reg]
-                          : at.operand_bytes == 4 ? (int32_t)general[reg]
-                                                  : (int16_t)general[reg];
-            address += (uint64_t)((bit >> 3) & ~(int64_t)(at.operand_bytes - 1));
-        }
+        address = operand_address(context, &at, bytes, source);
         if (size == 0xffff)
             size = module_runtime()->xsave_bytes;
     }
-    if (at.address_size_override)
+    if (at.memory == MEMORY_OTHER && at.address_size_override)
         address = (uint32_t)address;
-    /* For strings and movdir64b it stands before the source: what is written lies in es. */
-    if (at.segment == 0x64 && at.memory != MEMORY_OTHER && at.memory != MEMORY_STRING)
-        address += context->owner;
+    if (at.memory == MEMORY_MASKED && at.segment == 0x64)
+        address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
     const bool masked = at.memory == MEMORY_MASKED;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
@@ -438,6 +478,8 @@ bool serve(struct context *context) {
         return stack_loaded(context);
     case SERVICE_HOOK:
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
+    case SERVICE_GUARD:
+        return check_access(context);
     case SERVICE_EPOCH:
         context->epoch = ~0ull << EPOCH_SHIFT;
         log_new_epoch(context);

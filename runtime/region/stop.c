@@ -12,8 +12,8 @@
 
 void runtime_stop(void) {
     struct state *state = module_state();
-    if (state->status != STATUS_READY || state->sealed || !runtime_lock())
-        return;
+    if (state->status != STATUS_READY || state->sealed || state->guards || !runtime_lock())
+        return; /* with guards it stays to the process's end: others' tables lead here */
     __atomic_store_n(&state->status, STATUS_STOPPED, __ATOMIC_SEQ_CST); /* nobody enters from here on */
     if (contexts_active(state)) {
         __atomic_store_n(&state->status, STATUS_READY, __ATOMIC_RELEASE);

@@ -5,6 +5,7 @@
  * so that code put before a store need not save those that nobody reads.
  */
 #include "effects/hooks.h"
+#include "guard/calls.h"
 #include "region/log.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
@@ -87,6 +88,11 @@ static void decode_block(struct builder *builder, uint32_t index) {
     block->mark = region_at(address);
     builder->has_mark |= block->mark != NULL;
     block->hook = is_hook(address);
+    if (is_guard_entry(address)) { /* C does all of it */
+        block->next = address;
+        block->stop = REASON_GUARD;
+        return;
+    }
     for (;;) {
         block->next = address;
         if (address != block->start &&
@@ -274,7 +280,7 @@ enum reason discover(struct builder *builder) {
             add_callees(builder, &scanned);
     }
     const struct block *first = &builder->blocks[0];
-    if (first->count == 0 && first->stop && first->stop != REASON_BREAKPOINT)
+    if (first->count == 0 && first->stop && !first->hook && first->stop != REASON_BREAKPOINT)
         return first->stop;
     if (at_function_entry())
         builder->blocks[0].depth = 0;

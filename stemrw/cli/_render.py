@@ -21,6 +21,7 @@ def summary(manifest: Manifest, output: Path) -> str:
         lines.append(Text.assemble("  region ", (region_name(region), "cyan"), f", {region.size} bytes"))
         lines += [Text(f"    {printable(why)}") for why in region.why]
         lines.append(Text.assemble("    a rescue returns ", (returned_value(region), "green"), _because(region)))
+        lines += [Text(f"    {rule.kind}: {printable(rule.why)}") for rule in region.rules if rule.why]
     if manifest.unobserved:
         names = ", ".join(map(printable, manifest.unobserved))
         lines.append(Text(f"  not seen by the runtime: {names}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from stemrw.image import Image
 
 
-class Guard(StrEnum):
-    """What can be asked for beside the reports."""
-
-    STACK = "stack"
-
-
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
     "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
     "A file that is hardened already gets further regions; the ones it has stay as they are. "
     "Exit status: 0 written; 2 an error, nothing was written."
 )
+
+
+class Guard(StrEnum):
+    """What is guarded; the values are those of `stemrw.plan`."""
+
+    report = "report"
+    heap = "heap"
+    stack = "stack"
+    none = "none"
 
 
 def patch(
@@ -64,12 +67,28 @@ def patch(
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
     guard: Annotated[
-        list[Guard] | None,
+        Guard,
         typer.Option(
-            help="Check more than the reports ask for. `stack`: returns and indirect branches go where the program has "
-            "sent them."
+            help="What to guard: what the reports ask for (heap blocks between inaccessible pages, where functions "
+            "return to), beside that all heap blocks of FILE (heap), or all returns and indirect branches (stack); or "
+            "none.",
+        ),
+    ] = Guard.report,
+    errno: Annotated[
+        str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
+    ] = None,
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARG[+OFFSET]:SIZE=VALUE",
+            help="What a rescue writes through a pointer argument: 2:8=0 clears 8 bytes where the third one points to. "
+            "Repeatable.",
         ),
     ] = None,
+    escalate: Annotated[
+        bool,
+        typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
+    ] = True,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -80,6 +99,13 @@ def patch(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
+    ] = False,
+    by_symbol: Annotated[
+        bool,
+        typer.Option(
+            "--by-symbol",
+            help="The report is about another build (with a sanitizer, say): go by the names of functions.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
@@ -93,20 +119,32 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import plan
+    from stemrw.plan import asked_errno, asked_out, plan
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
     value = _pattern(return_value)
+    outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-        localizations = _localize(image, fault or [], region or [], frame=frame, force=force)
-        had = (known.regions, (*known.rules, *_asked(guard or []))) if known else ((), _asked(guard or []))
-        planned = plan(localizations, image, known=had[0], known_rules=had[1], return_value=value)
+        localizations = _localize(image, fault or [], region or [], frame=frame, force=force, by_symbol=by_symbol)
+        had = (known.regions, known.rules) if known else ((), ())
+        if errno is not None:
+            outputs.append(asked_errno(errno, image))
+        planned = plan(
+            localizations,
+            image,
+            known=had[0],
+            known_rules=had[1],
+            return_value=value,
+            outputs=outputs,
+            escalate=escalate,
+            guard=guard.value,
+        )
         if known and events_path is None:
             events_path = known.events
         with about(file):
@@ -120,12 +158,6 @@ def patch(
             warn(lost, output)
     said = f"{output}: unchanged, it was hardened so already\n" if unchanged else summary(done.manifest, output)
     show_text(text if as_json else said)
-
-
-def _asked(guards: list[Guard]) -> tuple[AnyRule, ...]:
-    from stemrw.documents.rules import Stack
-
-    return (Stack(why="--guard stack"),) if Guard.STACK in guards else ()
 
 
 def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:
@@ -161,7 +193,7 @@ def _events(path: Path | None) -> str | None:
 
 
 def _localize(
-    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool
+    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool, by_symbol: bool
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
     from stemrw.localize import localize
@@ -169,7 +201,8 @@ def _localize(
     if not faults:
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
-    return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
+    choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
+    return [localize(load_report(path), image, **choice) for path in faults]
 
 
 def _pattern(value: str | None) -> int | None:

@@ -60,4 +60,8 @@ class Localization(Document):
     truncated: bool = False
     detector: Detector | None = None
     """Which part of the C library noticed the fault: its heap, a fortified function, the stack protector, an assert."""
+    allocated: tuple[LocalizedFrame, ...] = ()
+    """Frames of this file, innermost first, in which the misused heap block was allocated; `index` counts there."""
+    below: bool = False
+    """What was accessed lies below that block."""
     evidence: tuple[str, ...] = ()

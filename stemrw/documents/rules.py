@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stemrw.documents.base import Address, Document
+
+Size = Literal[1, 2, 4, 8]
+_WORD = (1 << 64) - 1
 
 
 class Rule(Document):
@@ -22,6 +25,10 @@ class Rule(Document):
     def values(self) -> tuple[int, ...]:
         """At most five 64-bit words, as rules.h says for this kind."""
         return ()
+
+    def subject(self) -> tuple[object, ...]:
+        """What only one rule of a region can say anything about; by default, all that the rule says."""
+        return tuple(self.model_dump(exclude={"why"}).values())
 
 
 class Budget(Rule):
@@ -45,7 +52,89 @@ class Stack(Rule):
     kind: Literal["stack"] = "stack"
 
 
-RULES: tuple[type[Rule], ...] = (Budget, Stack)
+class GuardSite(Rule):
+    """Calls of the allocator that return into `address` … `end` are given guarded heap blocks."""
+
+    kind: Literal["guard-site"] = "guard-site"
+    address: Address
+    end: Address
+    below: bool = False
+    """The block begins behind an inaccessible page, instead of ending before one."""
+    outer: tuple[Address, ...] = Field(default=(), max_length=3)
+    """Only calls that come through these return addresses, innermost first."""
+
+    def values(self) -> tuple[int, ...]:
+        return (int(self.below), *self.outer)
+
+
+class GuardAccess(Rule):
+    """Accesses of instructions in `address` … `end`, in a region: none beside a guarded block, or to a freed one."""
+
+    kind: Literal["guard-access"] = "guard-access"
+    address: Address
+    end: Address
+
+
+class SetErrno(Rule):
+    """A rescue of the region sets errno, behind the undo.
+
+    `address` is where `__errno_location` lies in this file, in static programs; others find it when they run.
+    """
+
+    kind: Literal["set-errno"] = "set-errno"
+    value: int = Field(ge=0, lt=1 << 31)
+
+    def values(self) -> tuple[int, ...]:
+        return (self.value,)
+
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
+
+
+class SetOut(Rule):
+    """A rescue of the region writes `size` bytes, little-endian, at `offset` from the pointer that was argument number
+    `argument` (0: the first) when the region was entered; nothing where that is NULL."""
+
+    kind: Literal["set-out"] = "set-out"
+    argument: int = Field(ge=0, le=5)
+    offset: int = Field(default=0, ge=-(1 << 31), lt=1 << 31)
+    size: Size
+    value: Address = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> SetOut:
+        if not -(1 << (8 * self.size - 1)) <= self.value < 1 << (8 * self.size):
+            raise ValueError(f"{self.value} does not fit in {self.size} bytes")
+        return self
+
+    def values(self) -> tuple[int, ...]:
+        return self.argument, self.offset & _WORD, self.size, self.value & _WORD
+
+    def subject(self) -> tuple[object, ...]:
+        return self.kind, self.argument, self.offset
+
+
+class Escalate(Rule):
+    """A fault that the region meets again and again, within one entry of the next region further out, is rescued there.
+
+    That is so after `same` rescues between which the program has changed nothing, or after `alike` ones with the same
+    fault, called from the same place with the same first two arguments, between which it has read no input; 0: never.
+    """
+
+    kind: Literal["escalate"] = "escalate"
+    same: int = Field(default=64, ge=0, lt=1 << 31)
+    alike: int = Field(default=65536, ge=0, lt=1 << 31)
+
+    def values(self) -> tuple[int, ...]:
+        return self.same, self.alike
+
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
+
+
+RULES: tuple[type[Rule], ...] = (Budget, Stack, GuardSite, GuardAccess, SetErrno, SetOut, Escalate)
 """Every kind, as docs/manifest.md describes them."""
 
-AnyRule = Annotated[Budget | Stack, Field(discriminator="kind")]
+AnyRule = Annotated[
+    Budget | Stack | GuardSite | GuardAccess | SetErrno | SetOut | Escalate, Field(discriminator="kind")
+]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from stemrw.documents.localization import Localization
 from stemrw.documents.plan import Plan, PlannedRegion
-from stemrw.documents.rules import AnyRule
+from stemrw.documents.rules import AnyRule, Escalate
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
+from stemrw.plan._guard import Guard, guards
 from stemrw.plan._stack import with_stack
 
 
@@ -22,13 +23,18 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    guard: Guard = "report",
+    outputs: Sequence[AnyRule] = (),
+    escalate: bool = True,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in. `nets` False leaves out the
-    safety nets (callers that become regions too). Raises LocalizationError where no function can be a region.
+    in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
+    become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
+    one region. `guard` says what is guarded: what the reports ask for, all heap blocks, all returns, or nothing.
+    Raises LocalizationError where no function can be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -40,8 +46,28 @@ def plan(
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
-            regions[region.address] = region if other is None else _merged(other, region, override=asked is not None)
-    return Plan(binary=identity(image), regions=tuple(regions.values()), rules=with_stack(known_rules, localizations))
+            region = region if other is None else _merged(other, region, override=asked is not None)
+            regions[region.address] = _with(region, outputs) if position == 0 else region
+    planned = list(regions.values())
+    if escalate and len(planned) > 1:
+        planned = [_escalating(region, image) for region in planned]
+    rules = dict.fromkeys((*with_stack(known_rules, localizations, guard), *guards(localizations, image, guard)))
+    return Plan(binary=identity(image), regions=tuple(planned), rules=tuple(rules))
+
+
+def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
+    """The region with these rules, which take the place of those about the same."""
+    about = {rule.subject() for rule in rules}
+    kept = (rule for rule in region.rules if rule.subject() not in about)
+    return region.model_copy(update={"rules": (*kept, *rules)})
+
+
+def _escalating(region: PlannedRegion, image: Image) -> PlannedRegion:
+    """`main` has no region around it."""
+    is_main = image.main is not None and image.main.entry == region.address
+    if is_main or any(rule.kind == "escalate" for rule in region.rules):
+        return region
+    return _with(region, [Escalate(why="a fault that repeats without end is rescued in the next region further out")])
 
 
 def _region(
@@ -74,7 +100,9 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     if override:
         result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
         one = one.model_copy(update=result)
-    one = one.model_copy(update={"rules": tuple(dict.fromkeys((*one.rules, *other.rules)))})
+    about = {rule.subject() for rule in one.rules}
+    more = (rule for rule in other.rules if rule.subject() not in about)
+    one = one.model_copy(update={"rules": (*one.rules, *more)})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from stemrw.documents.localization import Localization
 from stemrw.documents.rules import AnyRule, Stack
+from stemrw.plan._guard import Guard
 
 _CLASSES = frozenset({"stack-smash", "return-address", "control-flow", "wild-jump", "out-of-bounds"})
 
 
-def with_stack(rules: Sequence[AnyRule], localizations: Sequence[Localization]) -> tuple[AnyRule, ...]:
-    """The rules of a file, and `stack` where one of its faults asks for it; once."""
-    whys = [why for localization in localizations if (why := _why(localization)) is not None]
+def with_stack(rules: Sequence[AnyRule], localizations: Sequence[Localization], guard: Guard) -> tuple[AnyRule, ...]:
+    """The rules of a file, and `stack` where one of its faults, or the user, asks for it; once."""
+    whys = ["--guard stack"] if guard == "stack" else []
+    whys += [why for localization in localizations if guard != "none" and (why := _why(localization)) is not None]
     if not whys or any(isinstance(rule, Stack) for rule in rules):
         return tuple(rules)
     return (*rules, Stack(why=whys[0]))

@@ -158,9 +158,7 @@ def _places(sites: list[_Site]) -> list[tuple[int, _Site]]:
     return sorted(entries + stones, key=lambda place: place[0])
 
 
-def _payload_size(
-    plan: Plan, sites: list[_Site], image: RuntimeImage, targets: bytes, events_path: str | None
-) -> int:
+def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, targets: bytes, events_path: str | None) -> int:
     """Bytes of the payload: those of the moved instructions do not depend on where they go."""
     size = align(len(image.data), 64) + image.structs["patch"].size * len(_places(sites)) + GATE_SIZE * len(sites)
     for site in sites:

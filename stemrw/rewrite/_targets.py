@@ -1,8 +1,8 @@
 """Where no indirect branch of the program's own leads in one file, for the rule `stack`.
 
-A pointer to code comes from a relocation, a symbol that others can look up, a word of data, or an instruction that makes
-an address. All that could be one of these is looked for in the bytes, and each find counts: too many only make the check
-weaker. A function that nothing points to is reached by direct calls and jumps alone.
+A pointer to code comes from a relocation, a symbol that others can look up, a word of data, or an instruction that
+makes an address. All that could be one of these is looked for in the bytes, and each find counts: too many only make
+the check weaker. A function that nothing points to is reached by direct calls and jumps alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def never_taken(elf: Elf) -> bytes:
 
 def _functions(elf: Elf, code: range) -> set[int]:
     """Where a function begins for certain: a part that was split from one can be led to by a table of jumps."""
-    symbols = [s for s in chain(symbol_table(elf, SHT_SYMTAB), dynamic_symbols(elf)) if s.kind == STT_FUNC and s.section]
+    symbols = [
+        s for s in chain(symbol_table(elf, SHT_SYMTAB), dynamic_symbols(elf)) if s.kind == STT_FUNC and s.section
+    ]
     named = {s.value for s in symbols if ".cold" not in s.name and s.value in code}
     unwind = unwind_table(elf)
     fdes = {start for start in unwind.starts if (fde := unwind.at(start)) is not None and fde.starts_as_function}

@@ -8,8 +8,10 @@ A program says in its first lines:
     degrades: REASON …  the original code must have run, and this must have been counted; the program then prints one
                         line and waits for input
     carried: 1          nothing may have run natively; it waits too
+    rescues: NAME=N …   each of these functions was rescued so often
     modes: MODE …       how it is built, of pie and static; both where nothing is said
     flags: WORD …       for the compiler
+    options: WORD …     for `stemrw patch`
     library: NAME …     a source in plugins/ that becomes libNAME.so beside it, linked to it if it is dynamic
     gives: CODE         its exit status, where that is not 0
     not yet: REASON     it is known not to hold
@@ -23,11 +25,12 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Tool, execute
+from harness import Tool, execute, recoveries
 
 from stemrw.runtime import load_image
 
@@ -75,6 +78,12 @@ def _reasons(program: Path, state_address: int) -> dict[str, int]:
     return {names[i]: count for i, count in enumerate(counts) if count and i in names}
 
 
+def _rescues(events: Path, manifest: dict[str, Any]) -> list[str]:
+    """How often each region was rescued, as NAME=N."""
+    count = Counter(event["region"] for event in recoveries(events))
+    return [f"{region['symbol']}={count[region['address']]}" for region in manifest["regions"]]
+
+
 def _library(folder: Path, name: str) -> str:
     """Build plugins/NAME.c into the program's folder; the argument that links it."""
     source = next((HERE / "plugins").glob(f"{name}.c*"))
@@ -101,12 +110,16 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     hardened = tmp_path / "hardened"
-    manifest = tool.patch(program, hardened, *regions, *(("--return", "-1") if _named(source, "faults") else ()))
-    expected, found = execute([native]), execute([hardened])
+    options = [*_named(source, "options"), *(("--return", "-1") if _named(source, "faults") else ())]
+    manifest = tool.patch(program, hardened, *regions, *options)
+    events, rescues = tmp_path / "events", _named(source, "rescues")
+    observed = {"STEMRW_EVENTS": str(events)} if rescues else {}
+    expected, found = execute([native]), execute([hardened], environment=observed)
     assert [str(expected.returncode)] == (_named(source, "gives") or ["0"])
     assert found == expected
     if _named(source, "faults"):
         assert execute([program]).returncode not in (0, None), "the program does not fault"
+    assert not rescues or rescues == _rescues(events, manifest)
     degrades = {f"REASON_{reason}" for reason in _named(source, "degrades")}
     if degrades or _named(source, "carried"):
         reasons = _reasons(hardened, int(manifest["payload"]["state_address"], 0))

@@ -582,4 +582,48 @@ guarded_fault:
     xor eax, eax
     jmp 1b
 
+/* guard_free: what stands for free in the tables of all modules (guard/redirect.h).  In: rdi the block.  Of other blocks
+ * than guarded ones to the program's own free; rax and r11 clobbered, as a call may. */
+    .globl guard_free
+guard_free:
+    lea r11, [rip + payload_header]
+    mov rax, HEADER(r11, state_address)
+    sub rax, HEADER(r11, header_address)
+    mov r11, [r11 + rax + OFFSET_state_guards]
+    mov rax, rdi
+    sub rax, [r11 + OFFSET_guards_arena]
+    cmp rax, [r11 + OFFSET_guards_arena_size]
+    jb guard_entries + CALL_FREE * GUARD_ENTRY_BYTES
+    jmp [r11 + OFFSET_guards_original + 8 * CALL_FREE]
+
+/* guard_entries: one for each enum guarded_call.  Natively to C on the program's stack, and back to the caller or on to
+ * the program's own function; regions go to C in their place (effects/hooks.h), and never run what is here. */
+    .globl guard_entries
+    .balign GUARD_ENTRY_BYTES
+guard_entries:
+    .set call_number, 0
+    .rept CALLS
+    mov eax, call_number
+    jmp guard_call
+    .balign GUARD_ENTRY_BYTES
+    .set call_number, call_number + 1
+    .endr
+guard_call:
+    push rdi
+    push rsi
+    push rdx
+    mov rsi, rsp
+    mov edi, eax
+    cld
+    call guarded_native_call
+    mov r11, rax
+    mov rax, rdx
+    pop rdx
+    pop rsi
+    pop rdi
+    test r11, r11
+    jz 1f
+    jmp r11
+1:  ret
+
     .section .note.GNU-stack, "", @progbits

@@ -8,6 +8,7 @@
  *   spill[3]  scratch of an operand out of reach, flags of a store check
  */
 #include "arch/x86_64/shadow.h"
+#include "guard/calls.h"
 #include "region/masked.h"
 #include "region/runtime.h"
 #include "translate/unit.h"
@@ -129,6 +130,12 @@ void emit_service(struct builder *builder, enum service service) {
     emit_context_immediate(OUT, offsetof(struct context, service), service);
     emit_context_jump(OUT, offsetof(struct context, run_service));
     resume_here(builder, at);
+}
+
+/* … about the code at `address`. */
+static void emit_service_at(struct builder *builder, enum service service, uintptr_t address) {
+    emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, address));
+    emit_service(builder, service);
 }
 
 static void emit_native(struct builder *builder, uintptr_t address, enum reason reason) {
@@ -408,10 +415,6 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     emit_context_jump(OUT, offsetof(struct context, run_service));
 }
 
-static void emit_store_by_c(struct builder *builder, const struct source_instruction *at) {
-    emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, at->address));
-    emit_service(builder, SERVICE_LOG_OTHER);
-}
 
 enum { NO_COLD = MAX_COLDS };
 
@@ -429,8 +432,52 @@ static uint32_t emit_undo(struct builder *builder, uint32_t index, const struct 
         return NO_COLD;
     if (store_is_plain(&at->decoded))
         return emit_store_check(builder, index, at);
-    emit_store_by_c(builder, at);
+    emit_service_at(builder, SERVICE_LOG_OTHER, at->address);
     return NO_COLD;
+}
+
+/* ---- accesses that a rule wants checked ---- */
+
+/* Back to what was before: see emit_guard. */
+static void emit_restore(struct builder *builder, bool flags) {
+    if (flags)
+        EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+    LOAD_CONTEXT(OUT, RDX, spill[2]);
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+}
+
+/* Frames, globals and thread-local memory are no heap blocks. */
+static bool may_be_guarded(const struct instruction *decoded) {
+    const bool absolute = decoded->base == REG_NONE && decoded->index == REG_NONE;
+    return decoded->memory == MEMORY_STRING ||
+           (decoded->memory == MEMORY_OPERAND && decoded->access && decoded->base != RSP && !absolute && !decoded->segment);
+}
+
+/* access → rdx = its address from the arena's beginning on; in there? then C; the access itself */
+static void emit_guard(struct builder *builder, const struct source_instruction *at) {
+    const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
+    if (at->decoded.memory == MEMORY_STRING || at->decoded.bit_offset) {
+        emit_service_at(builder, SERVICE_GUARD, at->address);
+        return;
+    }
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    STORE_CONTEXT(OUT, RDX, spill[2]);
+    emit_operand(OUT, 0x8d, RDX, &at->decoded, at->address, false);
+    if (flags)
+        EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+    emit_literal(builder, 0x2b, RDX, guards()->arena);
+    emit_literal(builder, 0x3b, RDX, guards()->arena_size);
+    EMIT(OUT, 0x73, 0); /* jae 1f */
+    const uint32_t outside = emitted(OUT);
+    emit_restore(builder, flags);
+    emit_service_at(builder, SERVICE_GUARD, at->address);
+    EMIT(OUT, 0xeb, 0); /* jmp 2f */
+    const uint32_t done = emitted(OUT);
+    emit_restore(builder, flags); /* 1: */
+    if (OUT->at > OUT->end)
+        return;
+    OUT->start[outside - 1] = (uint8_t)(done - outside);
+    OUT->start[done - 1] = (uint8_t)(emitted(OUT) - done); /* 2: */
 }
 
 /* ---- ordinary instructions ---- */
@@ -523,9 +570,7 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
         builder->colds[cold].behind = emitted(OUT);
     if (check) {
         map_source_as(builder, SOURCE_ARRIVING, at->address + at->decoded.length);
-        emit_context_immediate(OUT, offsetof(struct context, argument),
-                               new_slot(builder, at->address + at->decoded.length));
-        emit_service(builder, SERVICE_STACK);
+        emit_service_at(builder, SERVICE_STACK, at->address + at->decoded.length);
     }
 }
 
@@ -534,6 +579,8 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
 static void emit_instruction(struct builder *builder, const struct block *block, uint32_t index) {
     const struct source_instruction *at = &builder->instructions[index];
     map_source(builder, at->address);
+    if (may_be_guarded(&at->decoded) && is_guarded_access(at->address))
+        emit_guard(builder, at);
     switch (at->decoded.flow) {
     case FLOW_NEXT:
         if (reads_base(at))
@@ -596,15 +643,18 @@ static void emit_mark(struct builder *builder, const struct block *block) {
 }
 
 /* the entry of a function that is undone as an operation while other threads are alive → C, if there are any; it does
- * what the function does, or goes on here.  Flags are left alone. */
+ * what the function does, or goes on here.  Flags are left alone.  Of one that guards blocks → C, always. */
 static void emit_hook(struct builder *builder, uintptr_t source) {
+    if (is_guard_entry(source)) {
+        emit_service_at(builder, SERVICE_HOOK, source);
+        return;
+    }
     STORE_CONTEXT(OUT, RCX, spill);
     LOAD_CONTEXT(OUT, RCX, exact);
     EMIT(OUT, 0x67, 0xe3, 0); /* jecxz over the request */
     const uint32_t from = emitted(OUT);
     LOAD_CONTEXT(OUT, RCX, spill);
-    emit_context_immediate(OUT, offsetof(struct context, argument), new_slot(builder, source));
-    emit_service(builder, SERVICE_HOOK);
+    emit_service_at(builder, SERVICE_HOOK, source);
     if (OUT->at <= OUT->end)
         OUT->start[from - 1] = (uint8_t)(emitted(OUT) - from);
     LOAD_CONTEXT(OUT, RCX, spill);

@@ -1,0 +1,96 @@
+/* A caller that repeats a call until it succeeds would never get any further than the rescue.  A server that rejects one
+ * bad request after the other gets further each time.  So rescues are counted within one entry of the next region
+ * further out, as long as nothing tells them apart:
+ *
+ *     same    the call finds exactly what the one before it found: the same registers, the same stack up to the region
+ *             further out, nothing written to memory, no system call with an effect in between.  Then the program can
+ *             do nothing but repeat it.
+ *     alike   the same fault, called from the same place, with the same first arguments, and no input since.
+ *
+ * Where one of the two reaches its limit, the fault is rescued in the region further out.  Without such a region there
+ * is nothing to escalate to. */
+#include "region/escalate.h"
+
+#include "region/log.h"
+#include "region/rules.h"
+
+enum { CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
+
+static uint64_t mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+    return hash ^ hash >> 32;
+}
+
+static uint64_t hash_words(uint64_t hash, const uint64_t *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        hash = mix(hash, words[i]);
+    return hash;
+}
+
+/* Live frames between the call and the region further out.  False: another stack, or too much of it. */
+static bool hash_stack(uint64_t *hash, uint64_t start, uint64_t end) {
+    uint64_t words[CHUNK_WORDS];
+    if (end - start > STACK_MOST)
+        return false;
+    for (; start < end; start += sizeof words) {
+        const size_t size = end - start < sizeof words ? end - start : sizeof words;
+        if (safe_copy(words, (const void *)start, size) < size)
+            return false;
+        *hash = hash_words(*hash, words, size / sizeof *words);
+    }
+    return true;
+}
+
+static uint64_t fault_of(const struct context *context, const struct mark *mark) {
+    const uint64_t words[] = {context->fault_class, context->fault_pc, context->fault_address, mark->return_address,
+                              mark->rsp,            mark->rdi,         mark->rsi};
+    return hash_words(0, words, sizeof words / sizeof *words);
+}
+
+/* 0: it cannot be told. */
+static uint64_t moment_of(const struct context *context, const struct mark *mark, const struct mark *outer) {
+    uint64_t hash = hash_words(context->irreversible, &mark->rbx, (&mark->log - &mark->rbx) + 1);
+    return hash_stack(&hash, mark->rsp + 8, outer->rsp) ? hash | 1 : 0;
+}
+
+static struct mark *next_region(const struct context *context, struct mark *mark) {
+    const struct patch *patch = mark->patch;
+    while ((uint64_t)--mark > context->marks_start)
+        if (mark->patch != patch && mark->patch->kind == PATCH_REGION)
+            return mark;
+    return NULL;
+}
+
+static bool is_stuck(struct context *context, const struct rule *rule, const struct mark *mark, const struct mark *outer) {
+    const struct repeats now = {
+        .patch = mark->patch,
+        .outer = (uint64_t)outer,
+        .entries = outer->patch_state->entries,
+        .fault = fault_of(context, mark),
+        .moment = moment_of(context, mark, outer),
+        .inputs = context->inputs,
+    };
+    struct repeats *last = &context->repeats[mark->patch->function / 16 % REPEATS];
+    const struct repeats before = *last;
+    *last = now;
+    if (before.patch != now.patch || before.outer != now.outer || before.entries != now.entries ||
+        before.fault != now.fault)
+        return false;
+    last->same = now.moment && before.moment == now.moment ? before.same + 1 : 0;
+    last->alike = before.inputs == now.inputs ? before.alike + 1 : 0;
+    const bool stuck = (rule->value[0] && last->same >= rule->value[0]) ||
+                       (rule->value[1] && last->alike >= rule->value[1]);
+    if (stuck)
+        *last = (struct repeats){0};
+    return stuck;
+}
+
+struct mark *escalated(struct context *context, struct mark *mark) {
+    for (;;) {
+        const struct rule *rule = rule_of(mark->patch, RULE_ESCALATE);
+        struct mark *outer = rule ? next_region(context, mark) : NULL;
+        if (!outer || !is_stuck(context, rule, mark, outer))
+            return mark;
+        mark = outer;
+    }
+}
