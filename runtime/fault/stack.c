@@ -1,6 +1,7 @@
 #include "fault/stack.h"
 
 #include "arch/x86_64/emit.h"
+#include "decode/decode.h"
 #include "include/rules.h"
 #include "region/log.h"
 #include "region/rescue.h"
@@ -80,11 +81,38 @@ bool dispatch_check(struct context *context, uintptr_t target) {
     return raise_fault(context, FAULT_CONTROL_FLOW, range_known(caller) ? caller - 1 : target, target);
 }
 
-bool stack_lost(struct context *context) {
-    const uint64_t rsp = context->registers.general[RSP];
+static bool is_memory(uint64_t rsp) {
     uint8_t byte;
     for (unsigned below = 0; below <= WORD; below += WORD) /* an empty stack ends where rsp is */
         if (safe_copy(&byte, (const void *)(rsp - below), sizeof byte) == sizeof byte)
+            return true;
+    return false;
+}
+
+/* As longjmp does it: rsp first, then the other registers, then a jump. */
+static bool jumps_next(const struct context *context, uintptr_t at, uintptr_t *target) {
+    enum { STEPS = 16, LONGEST = 15 };
+    struct instruction decoded;
+    uint8_t bytes[LONGEST];
+    uint32_t written = 0;
+    for (unsigned i = 0; i < STEPS; i++, at += decoded.length) {
+        if (!decode(bytes, source_bytes(at, bytes), at, 64, &decoded))
             return false;
-    return in_checkpoint(context) && raise_fault(context, FAULT_STACK_SMASH, cache_source_of(context->resume), rsp);
+        if (decoded.flow != FLOW_NEXT)
+            break;
+        written |= decoded.writes;
+    }
+    const unsigned reg = (bytes[decoded.modrm_offset] & 7) | (decoded.rex & 1) << 3;
+    *target = context->registers.general[reg];
+    return decoded.flow == FLOW_JUMP_INDIRECT && decoded.memory == MEMORY_NONE && !(written >> reg & 1);
+}
+
+bool switch_check(struct context *context, uintptr_t next) {
+    const uint64_t rsp = context->registers.general[RSP];
+    uintptr_t target;
+    if (!in_checkpoint(context))
+        return false;
+    if (!is_memory(rsp))
+        return raise_fault(context, FAULT_STACK_SMASH, cache_source_of(context->resume), rsp);
+    return stack_guarded() && jumps_next(context, next, &target) && dispatch_check(context, target);
 }

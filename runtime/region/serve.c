@@ -423,18 +423,18 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
 static bool stack_loaded(struct context *context) {
     enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
+    const uintptr_t next = slot_target((uint32_t)context->argument[0]);
     quiet_ends(context);
     if ((int64_t)down < 0)
         shadow_forget(context, context->argument[1], rsp);
+    if (context->depth && context->mark_rsp - rsp >= STACK_SPAN && switch_check(context, next))
+        return true;
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
                               about_to_land(context, rsp)))
         pop_mark(context);
     const bool same = context->depth && context->mark_rsp - rsp < STACK_SPAN;
     if (same && ((int64_t)down <= 0 || (down < STEP_DOWN && log_range(context, rsp - RED_ZONE, down + RED_ZONE))))
         return false;
-    if (!same && context->depth && stack_lost(context))
-        return true;
-    uintptr_t next = slot_target((uint32_t)context->argument[0]);
     if (context->depth) {
         go_native(context, next, REASON_STACK_SWITCH);
     } else {
