@@ -495,11 +495,11 @@ bool before_syscall(struct context *context) {
         if (context->exact && (number == NR_close || number == NR_close_range))
             log_forget_descriptors(context, (uint32_t)argument(context, 0),
                                    (uint32_t)argument(context, number == NR_close ? 0 : 1));
-        if (number == NR_writev && before_message(context))
-            return true;
         context->irreversible++;
         return false;
     case EFFECT_POSITION:
+        if (number == NR_writev && before_message(context))
+            return true;
         save_position(context);
         return false;
     case EFFECT_DESCRIPTOR:

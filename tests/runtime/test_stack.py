@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from harness import Tool, execute, recoveries, symbol_address
-from test_promises import MODES, _compile, _named
 
 HERE = Path(__file__).parent
+MODES = {"pie": ("-pie", "-fPIE"), "static": ("-static", "-fno-pie", "-no-pie")}
 TARGETS = {"return-address": 0, "saved-rbp": 1, "function-pointer": 2, "longjmp-buffer": 3, "vtable": 4}
 NOTICED = {0: {"return-address"}, 1: {"stack-smash"}, 2: {"control-flow"}, 3: {"control-flow"}, 4: {"control-flow"}}
 WAYS = {"direct": 0, "indirect": 1}
@@ -76,13 +77,16 @@ def test_odd_returns_are_no_faults(tool: Tool, tmp_path: Path, mode: str, thunks
 @pytest.mark.parametrize("name", BENIGN)
 def test_promises_hold_with_the_rule(tool: Tool, tmp_path: Path, name: str) -> None:
     source = HERE / "programs" / name
-    flags = [*MODES["pie"], *_named(source, "flags")]
-    program = native = _compile(source, tmp_path / "program", "-DORACLE=0", *flags)
-    if _named(source, "faults"):
-        native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
-    regions = [word for named in _named(source, "regions?") for word in ("--region", named)]
-    tool.patch(program, tmp_path / "hardened", *regions, "--guard", "stack",
-               *(("--return", "-1") if native != program else ()))  # fmt: skip
+    said = dict(re.findall(r"^// (\w+): (.+)$", source.read_text(), re.MULTILINE))
+    regions = [
+        word for key in ("region", "regions") for name in said.get(key, "").split() for word in ("--region", name)
+    ]
+    flags = ["-O2", "-mcx16", "-mno-red-zone", "-pthread", *MODES["pie"], *said.get("flags", "").split()]
+    language = "c++" if source.suffix == ".cc" else "c"
+    oracle = "-DORACLE=1" if "faults" in said else "-DORACLE=0"
+    program = _build(source, tmp_path / "program", "-DORACLE=0", *flags, language=language)
+    native = _build(source, tmp_path / "native", oracle, *flags, language=language)
+    tool.patch(program, tmp_path / "hardened", *regions, "--return", "-1", "--guard", "stack")
     assert execute([tmp_path / "hardened"]) == execute([native])
 
 
