@@ -73,6 +73,18 @@ void export_abi(void) {
     CONSTANT(RULE_SET_ERRNO);
     CONSTANT(RULE_SET_OUT);
     CONSTANT(RULE_ESCALATE);
+    CONSTANT(RULE_STRATEGY);
+    CONSTANT(RULE_SLICE);
+    CONSTANT(RULE_SLICE_EXIT);
+    CONSTANT(RULE_SLICE_SET);
+
+    CONSTANT(STRATEGY_RETURN);
+    CONSTANT(STRATEGY_DIE);
+    CONSTANT(STRATEGY_OBLIVIOUS);
+    CONSTANT(STRATEGY_RETRY);
+    CONSTANT(STRATEGY_END_THREAD);
+    CONSTANT(STRATEGY_END_CHILD);
+    CONSTANT(STRATEGY_SLICE);
 
     CONSTANT(STATE_FIXED_BYTES);
     CONSTANT(STATE_PATCH_BYTES);
@@ -108,6 +120,7 @@ void export_abi(void) {
     CONSTANT(REASON_SEALED);
     CONSTANT(REASON_GUARD);
     CONSTANT(REASON_OUTPUT);
+    CONSTANT(REASON_STRATEGY);
 
     STRUCT(payload_header);
     FIELD(payload_header, magic);
@@ -174,6 +187,7 @@ void export_abi(void) {
     FIELD(patch_state, recoveries);
     FIELD(patch_state, degradations);
     FIELD(patch_state, translation);
+    FIELD(patch_state, completed);
 
     STRUCT(recovery);
     FIELD(recovery, number);
@@ -188,6 +202,7 @@ void export_abi(void) {
     FIELD(recovery, thread);
     FIELD(recovery, irreversible);
     FIELD(recovery, own);
+    FIELD(recovery, strategy);
 }
 
 /* For debuggers (stemrw/runtime/gdb_unwinder.py): from a thread's gs base to the code that it runs. */

@@ -15,6 +15,7 @@
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "region/serve.h"
+#include "strategy/strategy.h"
 
 enum {
     WAITING_BYTES = 64 << 20, /* beyond, blocks are freed at once, and the region ends */
@@ -34,6 +35,26 @@ static const struct hooks *hooks(void) {
 
 static uint64_t native(uintptr_t function, uint64_t a, uint64_t b) {
     return ((uint64_t(*)(uint64_t, uint64_t))function)(a, b);
+}
+
+/* In an altered environment (strategy/retry.c) there is more of it, and it is zero. */
+static uint64_t fresh(const struct context *context, uint64_t size) {
+    return is_altered(context) ? native(hooks()->calloc, 1, altered_size(size)) : native(hooks()->malloc, size, 0);
+}
+
+static uint64_t fresh_aligned(const struct context *context, uint64_t alignment, uint64_t size) {
+    const uint64_t wanted = is_altered(context) ? altered_size(size) : size;
+    const uint64_t block = native(hooks()->memalign, alignment, wanted);
+    for (uint64_t i = 0; block && is_altered(context) && i < wanted; i++)
+        ((volatile uint8_t *)block)[i] = 0;
+    return block;
+}
+
+static uint64_t fresh_array(const struct context *context, uint64_t count, uint64_t size) {
+    uint64_t bytes;
+    if (!is_altered(context) || __builtin_mul_overflow(count, size, &bytes))
+        return native(hooks()->calloc, count, size);
+    return fresh(context, bytes);
 }
 
 void allocator_free(uintptr_t block) {
@@ -81,7 +102,8 @@ static uint64_t waiting_key(const struct context *context, uintptr_t block) {
 
 static bool waits_already(const struct context *context, uintptr_t block) {
     uint64_t left = context->deferred, key = 0;
-    if (safe_copy(&key, (const void *)block, sizeof key) == sizeof key && key != waiting_key(context, block))
+    if (!is_altered(context) && safe_copy(&key, (const void *)block, sizeof key) == sizeof key &&
+        key != waiting_key(context, block))
         return false;
     for (uint64_t at = context->log; left && at > context->log_start;) {
         const struct record record = log_record(at);
@@ -102,7 +124,7 @@ bool allocator_free_later(struct context *context, uintptr_t block, uint64_t siz
         return false;
     if (guarded)
         arena_free_later(block);
-    else
+    else if (!is_altered(context)) /* whoever reads it still finds what was there */
         safe_copy((void *)block, &key, sizeof key);
     context->deferred_bytes += size;
     return true;
@@ -119,7 +141,7 @@ static uint64_t note(struct context *context, uint64_t block) {
 static bool reallocate(struct context *context, uintptr_t address, uint64_t old, uint64_t size) {
     uint64_t usable;
     if (!old)
-        return hook_return(context, note(context, native(hooks()->malloc, size, 0)));
+        return hook_return(context, note(context, fresh(context, size)));
     if (waits_already(context, old))
         return raise_fault(context, FAULT_ABORT, address, old);
     if (!size_of(context, old, &usable))
@@ -127,7 +149,7 @@ static bool reallocate(struct context *context, uintptr_t address, uint64_t old,
     if (size && size <= usable && size >= usable / 2)
         return hook_return(context, old);
     const bool only_frees = !size && payload_header.flags & HEADER_GLIBC;
-    const uint64_t block = only_frees ? 0 : native(hooks()->malloc, size, 0);
+    const uint64_t block = only_frees ? 0 : fresh(context, size);
     if (!block && !only_frees)
         return hook_return(context, 0);
     if (block)
@@ -146,7 +168,8 @@ static bool release(struct context *context, uintptr_t address, uint64_t block) 
     if (!block)
         return hook_return(context, 0);
     if (waits_already(context, block))
-        return raise_fault(context, FAULT_ABORT, address, block);
+        return is_altered(context) ? hook_return(context, context->registers.general[RAX])
+                                   : raise_fault(context, FAULT_ABORT, address, block);
     if (!size_of(context, block, &usable))
         return false;
     if (allocator_free_later(context, block, usable))
@@ -160,7 +183,7 @@ static bool allocate_to(struct context *context, uint64_t place, uint64_t alignm
         return hook_return(context, OS_EINVAL);
     if (!log_range(context, place, 8))
         return false;
-    const uint64_t block = native(hooks()->memalign, alignment, size);
+    const uint64_t block = fresh_aligned(context, alignment, size);
     if (!block)
         return hook_return(context, OS_ENOMEM);
     if (safe_copy((void *)place, &block, 8) < 8) {
@@ -184,15 +207,15 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
     switch (kind) {
     case HOOK_NEW:
     case HOOK_NEW_ALIGNED:
-        product = kind == HOOK_NEW ? native(hooks()->malloc, a, 0) : native(hooks()->memalign, b, a);
+        product = kind == HOOK_NEW ? fresh(context, a) : fresh_aligned(context, b, a);
         if (product)
             return hook_return(context, note(context, product));
         go_native(context, address, REASON_SHARED_STATE);
         return false;
     case HOOK_MALLOC:
-        return hook_return(context, note(context, native(hooks()->malloc, a, 0)));
+        return hook_return(context, note(context, fresh(context, a)));
     case HOOK_CALLOC:
-        return hook_return(context, note(context, native(hooks()->calloc, a, b)));
+        return hook_return(context, note(context, fresh_array(context, a, b)));
     case HOOK_REALLOC:
         return reallocate(context, address, a, b);
     case HOOK_REALLOCARRAY:
@@ -200,11 +223,11 @@ bool allocator_call(struct context *context, enum hook_kind kind, uintptr_t addr
     case HOOK_FREE:
         return release(context, address, a);
     case HOOK_MEMALIGN:
-        return hook_return(context, note(context, native(hooks()->memalign, a, b)));
+        return hook_return(context, note(context, fresh_aligned(context, a, b)));
     case HOOK_POSIX_MEMALIGN:
         return allocate_to(context, a, b, c);
     case HOOK_VALLOC:
-        return hook_return(context, note(context, native(hooks()->memalign, OS_PAGE, a)));
+        return hook_return(context, note(context, fresh_aligned(context, OS_PAGE, a)));
     default:
         return false;
     }

@@ -7,17 +7,25 @@
 
 /* Names as in documents: the enumerators of fault_class, lower case, '-' for '_'.  Offsets into one string: a table of
  * pointers would need relocations. */
-static const char *class_name(uint32_t fault_class) {
-    const char *name = "none\0null-dereference\0wild-dereference\0bus\0divide\0illegal-instruction\0trap\0"
-                       "stack-exhaustion\0abort\0return-address\0bad-syscall\0wild-jump\0hang\0"
-                       "stack-smash\0control-flow\0heap-overflow\0use-after-free\0double-free\0invalid-free\0"
-                       "out-of-bounds\0memory-exhaustion\0predicate\0";
-    for (; fault_class; fault_class--) {
-        while (*name)
-            name++;
-        name++;
+static const char *word(const char *words, uint32_t number) {
+    for (; number; number--) {
+        while (*words)
+            words++;
+        words++;
     }
-    return name;
+    return words;
+}
+
+static const char *class_name(uint32_t fault_class) {
+    return word("none\0null-dereference\0wild-dereference\0bus\0divide\0illegal-instruction\0trap\0"
+                "stack-exhaustion\0abort\0return-address\0bad-syscall\0wild-jump\0hang\0"
+                "stack-smash\0control-flow\0heap-overflow\0use-after-free\0double-free\0invalid-free\0"
+                "out-of-bounds\0memory-exhaustion\0predicate\0",
+                fault_class);
+}
+
+static const char *strategy_name(uint32_t strategy) {
+    return word("return\0die\0oblivious\0retry\0end-thread\0end-child\0slice\0", strategy);
 }
 
 /* Link-time address within the mapping's file, and whether it is our own module. */
@@ -70,6 +78,11 @@ static void write_line(const struct recovery *recovery) {
     put_address(&line, recovery->address);
     put(&line, ",\"returned\":");
     put_address(&line, recovery->returned);
+    if (recovery->strategy) {
+        put(&line, ",\"strategy\":\"");
+        put(&line, strategy_name(recovery->strategy));
+        put(&line, "\"");
+    }
     put(&line, ",\"log_bytes\":");
     put_number(&line, (int64_t)recovery->log_bytes, 1);
     put(&line, ",\"irreversible\":");
@@ -95,12 +108,13 @@ void record_recovery(struct context *context, const struct mark *mark, uint64_t 
         .pc = pc,
         .region = mark->patch->function,
         .address = context->fault_address,
-        .returned = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
+        .returned = context->strategy ? 0 : mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
         .log_bytes = log_bytes,
         .fault_class = context->fault_class,
         .thread = state->sealed ? context->thread : os_gettid(),
         .irreversible = context->irreversible,
         .own = own,
+        .strategy = context->strategy,
     };
     if (!state->sealed)
         os_realtime(&recovery.seconds, &recovery.nanoseconds);

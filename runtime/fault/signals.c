@@ -18,6 +18,7 @@
 #include "region/context.h"
 #include "region/runtime.h"
 #include "region/serve.h"
+#include "strategy/strategy.h"
 #include "translate/cache.h"
 
 enum {
@@ -157,6 +158,16 @@ static void leave_cache(struct context *context, struct os_context *at) {
     at->rip = native_address(at->rip);
 }
 
+/* A strategy may go on from where the fault was. */
+static void keep_registers(struct context *context, struct os_context *at) {
+    const uint64_t *const from[] = {&at->rax, &at->rcx, &at->rdx, &at->rbx, &at->rsp, &at->rbp, &at->rsi, &at->rdi,
+                                    &at->r8,  &at->r9,  &at->r10, &at->r11, &at->r12, &at->r13, &at->r14, &at->r15};
+    exact_state(context, at);
+    for (unsigned i = 0; i < 16; i++)
+        context->registers.general[i] = *from[i];
+    context->registers.flags = at->eflags;
+}
+
 static void on_signal(int signal, struct os_siginfo *info, struct os_context *at) {
     if (at->rip >= (uint64_t)&safe_copy_begin && at->rip < (uint64_t)&safe_copy_end) {
         at->rip = (uint64_t)&safe_copy_fault;
@@ -178,17 +189,20 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);
     const bool guarded = signal == OS_SIGSEGV && !was_sent(info) && arena_holds(info->address);
-    if (guarded && !(in_cache && in_checkpoint(context))) {
-        arena_open(info->address);
+    if (guarded && !(in_cache && in_checkpoint(context)) && arena_open(info->address))
         return;
-    }
     if (!in_cache || was_sent(info)) {
         lend(signal, info);
         if (in_cache)
             leave_cache(context, at);
         return;
     }
-    if (!in_checkpoint(context)) { /* a function without checkpoint is emulated: the fault is the program's own, there */
+    const bool dies = strategy_lets_die(context);
+    if (dies)
+        degrade(context->state, innermost(context)->patch, REASON_STRATEGY);
+    if (dies && signal == OS_SIGSYS) /* does not come again by itself: the system call is over */
+        lend(signal, info);
+    if (dies || !in_checkpoint(context)) { /* a function without checkpoint is emulated: the fault is the program's own, there */
         at->rip = pc;
         leave_cache(context, at);
         return; /* it comes once more, outside of any region */
@@ -197,6 +211,10 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
     context->fault_pc = cache_source_of(pc);
     context->fault_address = signal == OS_SIGSEGV || signal == OS_SIGBUS ? info->address : context->fault_pc;
     context->fault_rdx = at->rdx;
+    if (strategy_wanted(context)) {
+        at->rip = pc;
+        keep_registers(context, at);
+    }
     at->eflags &= ~(uint64_t)TRAP_FLAG_BITS;
     at->rip = (uint64_t)&rescue_entry;
 }

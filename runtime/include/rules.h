@@ -23,6 +23,23 @@ enum rule_kind {
     RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
     RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
     RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
+
+    /* Strategies (docs/strategies.md). */
+    RULE_STRATEGY = 25,   /* enum strategy; what it may use: see there; .address: of pthread_exit where it is in the file */
+    RULE_SLICE = 26,      /* [address, end) is entered at .address only; where the program goes on after a fault in it */
+    RULE_SLICE_EXIT = 27, /* control that gets to .address has left the slice */
+    RULE_SLICE_SET = 28,  /* general register value[0] is value[1] then, after a fault in the slice at .address */
+};
+
+/* What is done about a fault, where that is not the error value. */
+enum strategy {
+    STRATEGY_RETURN = 0,
+    STRATEGY_DIE = 1,        /* the original death */
+    STRATEGY_OBLIVIOUS = 2,  /* the access is left out; value[1]: at most so many per entry of the region */
+    STRATEGY_RETRY = 3,      /* the region runs once more, with roomier allocations */
+    STRATEGY_END_THREAD = 4, /* as pthread_exit(NULL) in the region's place */
+    STRATEGY_END_CHILD = 5,  /* as _exit(value[1]) in the region's place, in a child that was forked */
+    STRATEGY_SLICE = 6,      /* of a slice, by RULE_SLICE: go on behind it */
 };
 
 enum guard_side {

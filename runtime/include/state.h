@@ -42,6 +42,7 @@ enum reason {
     REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
     REASON_GUARD = 23, /* a heap guard could not be had, or stood in the way of native code; see docs/heap-guards.md */
     REASON_OUTPUT = 24, /* none of these: a rescue could not set errno or an out-parameter */
+    REASON_STRATEGY = 25, /* a fault in a region whose strategy is to let the program die of it */
     REASON_COUNT = 32,
 };
 
@@ -56,7 +57,8 @@ struct patch_state {
     uint64_t recoveries;
     uint64_t degradations;
     uint64_t translation; /* address in the code cache behind the checkpoint; 0: not translated yet */
-    uint64_t reserved[3];
+    uint64_t completed;   /* accesses that were left out (STRATEGY_OBLIVIOUS) */
+    uint64_t reserved[2];
 };
 
 /* Readers from outside do not stop us: a copy is whole if .number is the same before and after it was made. */
@@ -72,7 +74,7 @@ struct recovery {
     int32_t thread;
     uint64_t irreversible; /* system calls of the region with effects that could not be undone */
     uint32_t own;          /* 1: pc lies in this module */
-    uint32_t reserved;
+    uint32_t strategy;     /* enum strategy (rules.h): what was done */
 };
 
 enum { RECOVERY_RING = 16 };

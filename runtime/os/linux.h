@@ -39,6 +39,8 @@ long os_getcwd(char *buffer, size_t size);
 
 int os_getpid(void);
 int os_gettid(void);
+int os_parent(void);
+bool os_same_program(int process); /* whether that runs the file that we run */
 bool os_thread_alive(int tid); /* of this process */
 bool os_traced(void);          /* by a debugger or another tracer; false where /proc does not say */
 void os_yield(void);

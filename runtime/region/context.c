@@ -2,6 +2,7 @@
 #include "region/context.h"
 
 #include "arch/x86_64/entry.h"
+#include "fault/stack.h"
 #include "os/linux.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -53,6 +54,7 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->depth = context->mark_rsp = context->deferred = context->deferred_bytes = 0;
     context->quiet = context->guard = context->words = 0;
     context->held = 0;
+    context->altered = context->slices = 0;
     context->interrupted = 0;
     context->mark = context->marks_start;
     context->log = context->published = context->log_start;
@@ -68,7 +70,9 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
 static bool furnish(struct context *context) {
     char *slot = (char *)context;
     if (!os_protect(slot, STACK_OFFSET - OS_PAGE, OS_READ | OS_WRITE) ||
-        !os_protect(slot + STACK_OFFSET, CONTEXT_USED - STACK_OFFSET, OS_READ | OS_WRITE))
+        !os_protect(slot + STACK_OFFSET, CONTEXT_USED - STACK_OFFSET, OS_READ | OS_WRITE) ||
+        (stack_guarded() &&
+         !os_protect(slot + SHADOW_OFFSET, (SHADOW_BYTES + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE)))
         return false;
     if (context->log_start)
         return true;

@@ -10,6 +10,7 @@
  *     +TABLE      indirect branch lookup    uint64_t[TABLE_ENTRIES], by the low 16 bits of the target
  *     +STACK      private stack of the runtime's C code
  *     +ALTERNATE  signal stack, used only where the thread has none of its own
+ *     +SNAPSHOT   all registers at the checkpoints of regions whose strategy goes back there
  *     +SHADOW     calls that have not returned yet      struct shadow_call, see fault/stack.h
  */
 #ifndef STEMRW_CONTEXT_H
@@ -22,7 +23,7 @@
 #include "include/state.h"
 
 enum {
-    CONTEXT_BYTES = 1 << 20,
+    CONTEXT_BYTES = 0x120000,
     CONTEXT_SLOTS = 128,
     FILTER_ENTRIES = 4096,
     FILTER_OFFSET = 0x2000,
@@ -31,12 +32,13 @@ enum {
     TABLE_ENTRIES = 65536,
     TABLE_OFFSET = 0x10000,
     STACK_OFFSET = 0x91000,             /* a guard page lies below */
-    STACK_TOP_OFFSET = 0xbf000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
-    ALTERNATE_OFFSET = 0xbf000,
+    STACK_TOP_OFFSET = 0xc0000 - 0x440, /* off the page boundary: no 4K aliasing with the program's stack */
+    ALTERNATE_OFFSET = 0xc1000,
     ALTERNATE_BYTES = 0x20000,
-    SHADOW_OFFSET = 0xdf000,
-    SHADOW_BYTES = 0x20020, /* the last entry may begin at the last byte that is indexed */
-    CONTEXT_USED = 0x100000,
+    CONTEXT_USED = 0xe1000,
+    SNAPSHOT_OFFSET = 0xe2000, /* mapped when a strategy needs it, see strategy/snapshot.h */
+    SHADOW_OFFSET = 0xfc000,   /* mapped when the plan has RULE_STACK */
+    SHADOW_BYTES = 0x20020,    /* the last entry may begin at the last byte that is indexed */
 };
 
 enum {
@@ -73,7 +75,10 @@ struct mark {
     uint16_t x87_control;
     uint16_t padding;
     struct patch_state *patch_state;
-    uint64_t reserved[4];
+    /* Only where the region has a strategy that looks (strategy/strategy.h), stale otherwise. */
+    uint64_t tries;
+    const struct rule *slice; /* of a checkpoint whose return_address is SLICE_MARK */
+    uint64_t reserved[2];
 };
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
@@ -125,6 +130,7 @@ struct context {
     uint64_t deferred; /* records in the log that C must see at the commit */
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
+    uint64_t slices;   /* 0: no checkpoint of a slice is active */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -152,9 +158,19 @@ struct context {
     uint64_t interrupted, interrupted_rsp, interrupted_code;
     uint64_t inputs; /* system calls that have brought the regions something from outside */
     struct repeats repeats[REPEATS];
+    uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
+    uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
+    uint32_t altered_exact; /* .exact as it was before */
+    uint32_t snapshots; /* 1: mapped */
+    uint64_t strategy;  /* enum strategy, of the recovery that is being recorded */
+    uint8_t scratch[64] __attribute__((aligned(64))); /* what an access that is left out finds in memory's place */
 };
 
 _Static_assert(sizeof(struct context) <= FILTER_OFFSET, "the filter begins behind the context");
+
+static inline struct mark *innermost(const struct context *context) {
+    return (struct mark *)context->mark;
+}
 
 /* Whether the innermost mark is a region's: one that a rescue can return to. */
 static inline bool in_checkpoint(const struct context *context) {
@@ -173,9 +189,12 @@ enum service {
     SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
-    SERVICE_GUARD,  /* before an instruction whose operands a rule wants checked: its address, as a slot, in .argument[0] */
+    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]; in
+                       its upper half the size (0: to be looked up), and .argument[1] where in the arena */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
+    SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */
+    SERVICE_SLICE,     /* a slice begins, or ends: the address, as a slot, in .argument[0] */
     SERVICE_COUNT,
 };
 

@@ -7,6 +7,7 @@
 #include "guard/arena.h"
 #include "os/linux.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 
 enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, SEEK_SET = 0, MREMAP_MAYMOVE_FIXED = 3 };
 #define WIDE_BYTES (WIDE_ENTRIES * sizeof(uint64_t))
@@ -78,7 +79,7 @@ static bool append(struct context *context, enum log_kind kind, uint64_t operand
 }
 
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words) {
-    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED)
+    if (kind == LOG_DEFERRED_UNMAP || kind == LOG_FREED || kind == LOG_ALTERED) /* that C sees the commit */
         context->deferred++;
     return append(context, kind, operand, data, words * sizeof *data);
 }
@@ -240,6 +241,10 @@ static bool undo(struct context *context, const struct record *record) {
     case LOG_ALLOCATED:
         allocator_free(operand);
         break;
+    case LOG_ALTERED:
+        strategy_retry_ends(context);
+        context->deferred--;
+        break;
     case LOG_NOTHING:
         break;
     case LOG_CHANGED:
@@ -333,6 +338,8 @@ void log_run_deferred(struct context *context) {
 void log_commit(struct context *context) {
     if (context->deferred)
         run_deferred(context, true);
+    if (is_altered(context))
+        strategy_retry_ends(context);
     context->deferred = context->deferred_bytes = context->words = 0;
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;

@@ -29,6 +29,7 @@ enum log_kind {
     LOG_PUBLISHED,      /* what the bytes logged before held when others could begin to see them, see effects/words.h */
     LOG_ALLOCATED,      /* block (address) came from the allocator: free it */
     LOG_FREED,          /* block (address), of data[0] bytes, waits for the commit; it began with data[1] */
+    LOG_ALTERED,        /* the region runs for the second time (strategy/retry.c) */
     LOG_NOTHING,        /* and has been done */
     LOG_CHANGED,        /* memory: a bit for each byte that shall be restored, then those bytes (log_settle) */
 };

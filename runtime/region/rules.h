@@ -10,6 +10,9 @@
 const struct rule *rule_of(const struct patch *patch, enum rule_kind kind);
 const struct rule *rule_next(const struct rule *rule);
 
+/* The first rule of that kind which is about `address`, whoever's it is; NULL: none. */
+const struct rule *rule_at(enum rule_kind kind, uintptr_t address);
+
 /* The address that a rule is about, as loaded. */
 uintptr_t rule_address(const struct rule *rule);
 

@@ -147,9 +147,10 @@ static enum reason prepare(const uint64_t *environment) {
     uint32_t *threads_known = os_map(0, OS_PAGE, OS_READ | OS_WRITE, false);
     if (!contexts || !threads_known || !os_wipe_on_fork(threads_known, OS_PAGE) || !cache_create())
         return REASON_NO_MEMORY;
-    *(runtime->threads_known = threads_known) = 1;
+    threads_known[0] = threads_known[1] = 1;
+    runtime->threads_known = threads_known;
     state->contexts = (uint64_t)contexts;
-    state->contexts_size = size & -(uint64_t)CONTEXT_BYTES;
+    state->contexts_size = size - size % CONTEXT_BYTES;
     range_of((uintptr_t)&payload_header); /* while /proc can be read */
     return REASON_NONE;
 }

@@ -67,7 +67,7 @@ struct runtime {
     struct program_facts facts;
     struct cache *cache;             /* translate/cache.h */
     struct perf_map *perf_map;       /* events/perf_map.h; NULL: not wanted */
-    uint32_t *threads_known;         /* 0 in a forked child: contexts name threads of its parent */
+    uint32_t *threads_known;         /* [0] is 0 in a forked child: contexts name threads of its parent; [1] stays 0 there */
     uint32_t current_list;           /* of .lists: readers need no lock, the other one is filled under it */
     uint32_t handled;                /* bit per signal: our handler is installed */
     uint32_t secure;                 /* AT_SECURE */

@@ -13,6 +13,7 @@
 #include "region/masked.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 #include "translate/cache.h"
 
 #define VSYSCALL_PAGE 0xffffffffff600000ul /* emulated by the kernel when control gets there */
@@ -37,9 +38,10 @@ uintptr_t native_address(uintptr_t address) {
     return address;
 }
 
-static void pop_mark(struct context *context) {
+void pop_mark(struct context *context) {
     struct mark *mark = top(context);
-    __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
+    if (!is_slice(mark))
+        __atomic_add_fetch(&mark->patch_state->commits, 1, __ATOMIC_RELAXED);
     context->mark -= MARK_BYTES;
     context->depth--;
     context->mark_rsp = context->depth ? top(context)->rsp : 0;
@@ -126,7 +128,7 @@ bool go_to(struct context *context, uintptr_t target) {
     const uint64_t rsp = context->registers.general[4];
     quiet_ends(context);
     while (context->depth && rsp > context->mark_rsp) {
-        const bool returns = rsp == context->mark_rsp + 8 && in_checkpoint(context);
+        const bool returns = rsp == context->mark_rsp + 8 && in_checkpoint(context) && !is_slice(top(context));
         if (returns && target != top(context)->return_address)
             return raise_fault(context, FAULT_RETURN_ADDRESS, target, context->mark_rsp);
         pop_mark(context);
@@ -209,8 +211,9 @@ static void enter(struct context *context) {
 
 /* Frames younger than the checkpoint need no undo, and those that run no longer none either. */
 static bool is_young(const struct context *context, uintptr_t address, size_t size) {
-    enum { RED_ZONE = 128 };
-    return address >= context->registers.general[RSP] - RED_ZONE && address + size <= context->mark_rsp;
+    enum { RED_ZONE = 128 }; /* in use where a slice begins */
+    return address >= context->registers.general[RSP] - RED_ZONE &&
+           address + size <= context->mark_rsp - (context->slices ? RED_ZONE : 0);
 }
 
 /* While other threads are alive. */
@@ -343,8 +346,11 @@ static bool check_string(struct context *context, uintptr_t source, const struct
 
 static bool check_access(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
+    const size_t known = context->argument[0] >> 32;
     struct instruction at;
     uint8_t bytes[15];
+    if (known)
+        return guarded_access(context, source, guards()->arena + context->argument[1], known);
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at))
         return false;
     const uint8_t opcode = bytes[at.opcode_offset];
@@ -413,7 +419,7 @@ static void log_other_store(struct context *context) {
 static bool about_to_land(const struct context *context, uint64_t rsp) {
     const uint64_t below = context->mark_rsp - rsp;
     uint64_t target = 0;
-    return below <= sizeof target && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
+    return below <= sizeof target && !is_slice(top(context)) && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
            target != top(context)->return_address && range_known(target);
 }
 
@@ -455,6 +461,24 @@ static bool end_emulation(struct context *context, uintptr_t address, enum reaso
     return false;
 }
 
+uintptr_t program_at(const struct context *context) {
+    switch ((enum service)context->service) {
+    case SERVICE_DISPATCH:
+    case SERVICE_ENTER:
+    case SERVICE_SYSCALL_DONE:
+        return context->target;
+    case SERVICE_LINK:
+    case SERVICE_LOG_OTHER:
+    case SERVICE_NATIVE:
+    case SERVICE_STACK:
+    case SERVICE_HOOK:
+    case SERVICE_SLICE:
+        return slot_target((uint32_t)context->argument[0]);
+    default:
+        return cache_source_of(context->resume);
+    }
+}
+
 bool serve(struct context *context) {
     switch ((enum service)context->service) {
     case SERVICE_DISPATCH:
@@ -489,6 +513,12 @@ bool serve(struct context *context) {
         return false;
     case SERVICE_RETURN:
         return return_check(context);
+    case SERVICE_ENTERED:
+        strategy_entered(context);
+        return false;
+    case SERVICE_SLICE:
+        slice_arrive(context, slot_target((uint32_t)context->argument[0]));
+        return false;
     default:
         return false;
     }

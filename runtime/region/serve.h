@@ -16,6 +16,12 @@ void go_native(struct context *context, uintptr_t address, enum reason reason);
 /* Resume at `target` with .registers: translated while a region is active, natively once none is. */
 bool go_to(struct context *context, uintptr_t target);
 
+/* Where the program is that has asked for .service: at the instruction that is served. */
+uintptr_t program_at(const struct context *context);
+
+/* The innermost mark is left, what was done since stays. */
+void pop_mark(struct context *context);
+
 /* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
 uintptr_t native_address(uintptr_t address);
 

@@ -104,7 +104,7 @@ static bool grow(struct cache *cache) {
 void cache_drop(uintptr_t start, uintptr_t end) {
     struct translation_table *table = cache()->translations;
     for (uint64_t i = 0; i < table->capacity; i++)
-        if (table->at[i].source >= start && table->at[i].source < end)
+        if ((table->at[i].source & ~ALONE) >= start && (table->at[i].source & ~ALONE) < end)
             table->at[i].body = table->at[i].entry = 0;
     for (struct watched **at = &cache()->watched; *at;)
         if ((*at)->start >= start && (*at)->start < end) {

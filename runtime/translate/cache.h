@@ -123,6 +123,10 @@ uintptr_t cache_code_of(uintptr_t near, uintptr_t source);
 /* The same, whole: the entry of the map that speaks for `code`, and its unit; NULL: not in the cache. */
 const struct source_map *cache_map_of(uintptr_t code, const struct unit **unit);
 
+/* Not code that control gets to, but one instruction's in another form, after which `next` comes: .source | ALONE. */
+#define ALONE (1ul << 63)
+struct translation *cache_translate_alone(uintptr_t source, const uint8_t *code, unsigned count, uintptr_t next);
+
 /* Code for `source`, translated if need be; NULL: run it natively, *reason says why. */
 struct translation *cache_translate(uintptr_t source, bool entry_needed, enum reason *reason);
 

@@ -8,6 +8,7 @@
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 #include "translate/unit.h"
 
 enum { PEEK_INSTRUCTIONS = 12 };
@@ -88,6 +89,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
     block->mark = region_at(address);
     builder->has_mark |= block->mark != NULL;
     block->hook = is_hook(address);
+    block->slice = slice_place(address);
     if (is_guard_entry(address)) { /* C does all of it */
         block->next = address;
         block->stop = REASON_GUARD;
@@ -96,7 +98,8 @@ static void decode_block(struct builder *builder, uint32_t index) {
     for (;;) {
         block->next = address;
         if (address != block->start &&
-            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || cache_find(address))) {
+            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || slice_place(address) ||
+             cache_find(address))) {
             add_block(builder, address, false);
             return;
         }

@@ -10,6 +10,7 @@
 #include "events/perf_map.h"
 #include "fault/stack.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 
 struct builder *builder_create(void) {
     return os_map(0, (sizeof(struct builder) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
@@ -94,6 +95,8 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
     builder->literal_count = builder->cold_count = builder->map_count = 0;
     builder->has_mark = builder->full = false;
     builder->shadowed = stack_guarded();
+    builder->marked_within = slice_planned() && root - load_bias() - payload_header.text_start <
+                                                    payload_header.text_end - payload_header.text_start;
     builder->root = root;
     builder->arena = arena;
     builder->out =
@@ -158,6 +161,16 @@ static enum reason stage(struct builder *builder, uintptr_t source) {
     return arena_stage(arena, MAX_UNIT_BYTES) ? REASON_NONE : REASON_NO_MEMORY;
 }
 
+static enum reason finish(struct builder *builder) {
+    for (uint32_t c = 0; c < builder->cold_count; c++) /* emitting one may add others */
+        emit_cold(builder, &builder->colds[c]);
+    emit_literals(builder);
+    if (builder->full || builder->out.at > builder->out.end)
+        return REASON_NO_MEMORY;
+    resolve(builder);
+    return publish(builder);
+}
+
 static enum reason translate(struct builder *builder, uintptr_t source) {
     enum reason reason = stage(builder, source);
     if (!reason)
@@ -166,13 +179,7 @@ static enum reason translate(struct builder *builder, uintptr_t source) {
         return reason;
     for (uint32_t b = 0; b < builder->block_count; b++)
         emit_block(builder, &builder->blocks[b], b + 1 < builder->block_count ? builder->blocks[b + 1].start : 0);
-    for (uint32_t c = 0; c < builder->cold_count; c++) /* emitting one may add others */
-        emit_cold(builder, &builder->colds[c]);
-    emit_literals(builder);
-    if (builder->full || builder->out.at > builder->out.end)
-        return REASON_NO_MEMORY;
-    resolve(builder);
-    return publish(builder);
+    return finish(builder);
 }
 
 /* An entry for indirect branches to a block that was first met by direct ones. */
@@ -188,6 +195,15 @@ static enum reason add_entry(struct builder *builder, struct translation *known)
     if (!reason)
         known->entry = entry;
     return reason;
+}
+
+struct translation *cache_translate_alone(uintptr_t source, const uint8_t *code, unsigned count, uintptr_t next) {
+    struct builder *builder = module_runtime()->cache->builder;
+    if (is_watched(source) || stage(builder, source))
+        return NULL;
+    emit_alone(builder, code, count, next);
+    const uintptr_t body = (uintptr_t)builder->out.start;
+    return !finish(builder) && cache_add(source | ALONE, body, 0) ? cache_find(source | ALONE) : NULL;
 }
 
 struct translation *cache_translate(uintptr_t source, bool entry_needed, enum reason *reason) {

@@ -30,6 +30,7 @@ struct block {
     uint8_t flags_live;       /* at its start */
     int32_t depth;            /* … bytes from rsp up to its function's return address; UNKNOWN_DEPTH */
     const struct patch *mark; /* a region begins here */
+    bool slice;               /* … or a slice, or one ends */
     bool hook;                /* … or a function that effects/hooks.h knows */
     enum reason stop;         /* ends by going on natively at .next */
 };
@@ -94,6 +95,7 @@ struct builder {
     uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
     bool shadowed; /* calls and returns are compared (arch/x86_64/shadow.h) */
+    bool marked_within; /* checkpoints may be made in the middle of functions of this module: so may any store of it */
     bool full;     /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS];      /* per block with a mark: offset behind the checkpoint */
     uintptr_t pending[MAX_PENDING]; /* branch targets to look at */
@@ -126,6 +128,7 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
 void emit_cold(struct builder *builder, struct cold *cold);
 /* Ask C, and go on behind it.  All registers and flags survive. */
 void emit_service(struct builder *builder, enum service service);
+void emit_alone(struct builder *builder, const uint8_t *code, unsigned count, uintptr_t next);
 void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body);
 
 #endif

@@ -89,6 +89,14 @@ def patch(
         bool,
         typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
     ] = True,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is done about a fault: return (an error value, the default), oblivious (leave the access out), "
+            "retry (once more, in roomier memory), end-thread, end-child, die.",
+        ),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -119,7 +127,7 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import asked_errno, asked_out, plan
+    from stemrw.plan import asked_errno, asked_out, plan, strategy_rules
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, fault or [], region or [], frame)
@@ -144,6 +152,7 @@ def patch(
             outputs=outputs,
             escalate=escalate,
             guard=guard.value,
+            strategy=strategy_rules(strategy, image) if strategy is not None else (),
         )
         if known and events_path is None:
             events_path = known.events

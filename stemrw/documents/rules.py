@@ -11,6 +11,12 @@ from pydantic import Field, model_validator
 
 from stemrw.documents.base import Address, Document
 
+STRATEGIES = ("return", "die", "oblivious", "retry", "end-thread", "end-child", "slice")
+"""What can be done about a fault, in the order of `enum strategy` in runtime/include/rules.h (docs/strategies.md)."""
+
+GENERAL_REGISTERS = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
+"""In the order in which instructions encode them."""
+
 Size = Literal[1, 2, 4, 8]
 _WORD = (1 << 64) - 1
 
@@ -132,9 +138,72 @@ class Escalate(Rule):
         return (self.kind,)
 
 
-RULES: tuple[type[Rule], ...] = (Budget, Stack, GuardSite, GuardAccess, SetErrno, SetOut, Escalate)
+class Strategy(Rule):
+    """What is done about a fault in the region in place of returning an error value, where it can be.
+
+    `address`: of `pthread_exit`, for `end-thread` in a file that has it itself.
+    """
+
+    kind: Literal["strategy"] = "strategy"
+    name: Literal["die", "oblivious", "retry", "end-thread", "end-child"]
+    limit: int = Field(default=0, ge=0, lt=1 << 32)
+    """`oblivious`: how many accesses may be left out per entry of the region. `end-child`: the exit status."""
+
+    def values(self) -> tuple[int, ...]:
+        return STRATEGIES.index(self.name), self.limit
+
+    def subject(self) -> tuple[object, ...]:
+        return (self.kind,)
+
+
+class Slice(Rule):
+    """`address` to `end` in the region, entered at `address` only: undone and skipped when it faults."""
+
+    kind: Literal["slice"] = "slice"
+    resume: Address
+    """Where the function goes on then."""
+
+    def values(self) -> tuple[int, ...]:
+        return (self.resume,)
+
+
+class SliceExit(Rule):
+    """Control that gets to `address` has left the slice at `slice`."""
+
+    kind: Literal["slice-exit"] = "slice-exit"
+    slice: Address
+
+    def values(self) -> tuple[int, ...]:
+        return (self.slice,)
+
+
+class SliceSet(Rule):
+    """A register's value where the function goes on after a fault in the slice at `address`."""
+
+    kind: Literal["slice-set"] = "slice-set"
+    register_name: Literal[GENERAL_REGISTERS]  # type: ignore[valid-type]
+    value: Address
+
+    def values(self) -> tuple[int, ...]:
+        return GENERAL_REGISTERS.index(self.register_name), self.value
+
+
+RULES: tuple[type[Rule], ...] = (
+    Budget,
+    Stack,
+    GuardSite,
+    GuardAccess,
+    SetErrno,
+    SetOut,
+    Escalate,
+    Strategy,
+    Slice,
+    SliceExit,
+    SliceSet,
+)
 """Every kind, as docs/manifest.md describes them."""
 
 AnyRule = Annotated[
-    Budget | Stack | GuardSite | GuardAccess | SetErrno | SetOut | Escalate, Field(discriminator="kind")
+    Budget | Stack | GuardSite | GuardAccess | SetErrno | SetOut | Escalate | Strategy | Slice | SliceExit | SliceSet,
+    Field(discriminator="kind"),
 ]

@@ -2,5 +2,6 @@
 
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
+from stemrw.plan._strategy import strategy_rules
 
-__all__ = ["asked_errno", "asked_out", "errno_rule", "plan"]
+__all__ = ["asked_errno", "asked_out", "errno_rule", "plan", "strategy_rules"]

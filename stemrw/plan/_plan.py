@@ -13,6 +13,7 @@ from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._stack import with_stack
+from stemrw.plan._strategy import with_rules
 
 
 def plan(
@@ -26,15 +27,17 @@ def plan(
     guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
+    strategy: Sequence[AnyRule] = (),
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, and `outputs` take the place of what else its rescue does. `nets` False leaves out the safety nets (callers that
-    become regions too). `escalate` lets a fault that repeats for ever be rescued further out, where there is more than
-    one region. `guard` says what is guarded: what the reports ask for, all heap blocks, all returns, or nothing.
-    Raises LocalizationError where no function can be a region.
+    in, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what is done in a rescue's
+    place. `nets` False leaves out the safety nets (callers that become regions too). `escalate` lets a fault that
+    repeats for ever be rescued further out, where there is more than one region. `guard` says what is guarded:
+    what the reports ask for, all heap blocks, all returns, or nothing. Raises LocalizationError where no function can
+    be a region.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -47,7 +50,9 @@ def plan(
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
-            regions[region.address] = _with(region, outputs) if position == 0 else region
+            if position == 0:
+                region = with_rules(_with(region, outputs), strategy, image)
+            regions[region.address] = region
     planned = list(regions.values())
     if escalate and len(planned) > 1:
         planned = [_escalating(region, image) for region in planned]

@@ -433,6 +433,8 @@ rescue_entry:
     cld
     mov rdi, CTX(self)
     call rescue
+    test al, al
+    jz .Lresume
 .Lrescued:
     fninit
     fldcw CTX(rescue_x87)

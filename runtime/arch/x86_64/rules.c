@@ -10,7 +10,9 @@
 #include "arch/x86_64/shadow.h"
 #include "guard/calls.h"
 #include "region/masked.h"
+#include "region/rules.h"
 #include "region/runtime.h"
+#include "strategy/strategy.h"
 #include "translate/unit.h"
 
 #define OUT (&builder->out)
@@ -197,6 +199,13 @@ void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body) 
     emit32(OUT, (uint32_t)(body - ((uintptr_t)OUT->at + 4)));
 }
 
+void emit_alone(struct builder *builder, const uint8_t *code, unsigned count, uintptr_t next) {
+    map_source(builder, builder->root);
+    emit_bytes(OUT, code, count);
+    map_source_as(builder, SOURCE_ARRIVING, next);
+    emit_jump(builder, next);
+}
+
 /* ---- indirect branches ---- */
 
 /* rcx holds the target, spill[0] the program's rcx */
@@ -343,7 +352,7 @@ static bool store_is_plain(const struct instruction *decoded) {
 static bool store_is_young(const struct builder *builder, const struct source_instruction *at) {
     const struct instruction *decoded = &at->decoded;
     return decoded->memory == MEMORY_OPERAND && decoded->base == RSP && decoded->index == REG_NONE &&
-           !decoded->segment && !builder->has_mark && !decoded->bit_offset && decoded->stack == STACK_NONE &&
+           !decoded->segment && !builder->has_mark && !builder->marked_within && !decoded->bit_offset && decoded->stack == STACK_NONE &&
            (at->depth == UNKNOWN_DEPTH || decoded->displacement + decoded->operand_bytes <= at->depth);
 }
 
@@ -450,13 +459,16 @@ static void emit_restore(struct builder *builder, bool flags) {
 static bool may_be_guarded(const struct instruction *decoded) {
     const bool absolute = decoded->base == REG_NONE && decoded->index == REG_NONE;
     return decoded->memory == MEMORY_STRING ||
-           (decoded->memory == MEMORY_OPERAND && decoded->access && decoded->base != RSP && !absolute && !decoded->segment);
+           (decoded->memory == MEMORY_OPERAND && decoded->access && decoded->operand_bytes <= OVERHANG_BYTES &&
+            decoded->base != RSP && !absolute && !decoded->segment);
 }
 
-/* access → rdx = its address from the arena's beginning on; in there? then C; the access itself */
+/* access → rdx = its address from the arena's beginning on; in there? then C, which is told that and the size; the access
+ *     itself.  Strings and bit strings C reads itself: size 0. */
 static void emit_guard(struct builder *builder, const struct source_instruction *at) {
     const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
     if (at->decoded.memory == MEMORY_STRING || at->decoded.bit_offset) {
+        emit_context_immediate(OUT, offsetof(struct context, argument) + 4, 0);
         emit_service_at(builder, SERVICE_GUARD, at->address);
         return;
     }
@@ -469,6 +481,8 @@ static void emit_guard(struct builder *builder, const struct source_instruction 
     emit_literal(builder, 0x3b, RDX, guards()->arena_size);
     EMIT(OUT, 0x73, 0); /* jae 1f */
     const uint32_t outside = emitted(OUT);
+    STORE_CONTEXT(OUT, RDX, argument[1]);
+    emit_context_immediate(OUT, offsetof(struct context, argument) + 4, at->decoded.operand_bytes);
     emit_restore(builder, flags);
     emit_service_at(builder, SERVICE_GUARD, at->address);
     EMIT(OUT, 0xeb, 0); /* jmp 2f */
@@ -642,22 +656,34 @@ static void emit_mark(struct builder *builder, const struct block *block) {
     builder->gate[block - builder->blocks] = emitted(OUT);
 }
 
-/* the entry of a function that is undone as an operation while other threads are alive → C, if there are any; it does
- * what the function does, or goes on here.  Flags are left alone.  Of one that guards blocks → C, always. */
-static void emit_hook(struct builder *builder, uintptr_t source) {
-    if (is_guard_entry(source)) {
-        emit_service_at(builder, SERVICE_HOOK, source);
-        return;
-    }
+/* Ask C about `source` if a 32-bit field of the context is not 0.  Flags are left alone. */
+static void emit_request(struct builder *builder, uintptr_t source, size_t field, enum service service) {
     STORE_CONTEXT(OUT, RCX, spill);
-    LOAD_CONTEXT(OUT, RCX, exact);
+    emit_context(OUT, 0x8b, RCX, field);
     EMIT(OUT, 0x67, 0xe3, 0); /* jecxz over the request */
     const uint32_t from = emitted(OUT);
     LOAD_CONTEXT(OUT, RCX, spill);
-    emit_service_at(builder, SERVICE_HOOK, source);
+    emit_service_at(builder, service, source);
     if (OUT->at <= OUT->end)
         OUT->start[from - 1] = (uint8_t)(emitted(OUT) - from);
     LOAD_CONTEXT(OUT, RCX, spill);
+}
+
+/* the entry of a function that is undone as an operation while other threads are alive → C, if there are any; it does
+ * what the function does, or goes on here.  Of one that guards blocks → C, always. */
+static void emit_hook(struct builder *builder, uintptr_t source) {
+    if (is_guard_entry(source))
+        emit_service_at(builder, SERVICE_HOOK, source);
+    else
+        emit_request(builder, source, offsetof(struct context, exact), SERVICE_HOOK);
+}
+
+/* a slice begins → C makes the checkpoint; it ends → C removes it, if there may be one */
+static void emit_slice(struct builder *builder, uintptr_t source) {
+    if (rule_at(RULE_SLICE, source))
+        emit_service_at(builder, SERVICE_SLICE, source);
+    else
+        emit_request(builder, source, offsetof(struct context, slices), SERVICE_SLICE);
 }
 
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to) {
@@ -670,6 +696,10 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
     block->body = emitted(OUT);
     if (block->mark)
         emit_mark(builder, block);
+    if (block->mark && strategy_wants_entry(block->mark))
+        emit_service(builder, SERVICE_ENTERED);
+    if (block->slice)
+        emit_slice(builder, block->start);
     if (block->hook)
         emit_hook(builder, block->start);
     for (uint32_t i = 0; i < block->count; i++)

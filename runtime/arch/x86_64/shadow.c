@@ -5,6 +5,8 @@
 #define OUT (&builder->out)
 #define ENTRY(field) (SHADOW_OFFSET + offsetof(struct shadow_call, field))
 
+_Static_assert(SHADOW_OFFSET + SHADOW_BYTES <= CONTEXT_BYTES, "it lies in the context's slot");
+
 enum { LOAD = 0x8b, STORE = 0x89, JRCXZ = 0xe3, JMP = 0xeb };
 
 /* op reg, gs:[index * 2 + offset] */

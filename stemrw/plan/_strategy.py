@@ -1,0 +1,66 @@
+"""What is done about a fault in a region, where the user asks for something else than the error value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.rules import STRATEGIES, AnyRule, Slice, SliceExit, SliceSet, Strategy
+from stemrw.elf.constants import DT_NEEDED
+from stemrw.errors import LocalizationError, UsageError
+from stemrw.image import Image
+
+_COMPLETIONS = 4096
+"""Accesses that `oblivious` may leave out per entry: each value of a byte is manufactured once in 762 reads."""
+
+_CHILD_STATUS = 1
+_BY_NAME = ("die", "oblivious", "retry", "end-thread", "end-child")
+
+
+def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
+    """The rules of a strategy that a user names. Raises UsageError: there is none of that name, or it cannot be.
+
+    `return` has none, `slice` takes more than a name.
+    """
+    if name == "return":
+        return ()
+    if name not in _BY_NAME:
+        names = ", ".join(n for n in STRATEGIES if n in _BY_NAME or n == "return")
+        hint = f"one of {names}; a slice is --region A..B"
+        raise UsageError(f"--strategy {name}: there is no such strategy", hint=hint)
+    why, address = f"--strategy {name}", None
+    if name == "end-thread":
+        address = next((function.entry for function in image.functions_named("pthread_exit")), None)
+        if address is None and not image.elf.dynamic.get(DT_NEEDED):
+            text = "--strategy end-thread: there is no pthread_exit in this static program"
+            raise UsageError(text, file=image.path, hint="use another strategy")
+    limit = {"oblivious": _COMPLETIONS, "end-child": _CHILD_STATUS}.get(name, 0)
+    return (Strategy(name=name, limit=limit, address=address, why=why),)
+
+
+def with_rules(region: PlannedRegion, rules: Sequence[AnyRule], image: Image) -> PlannedRegion:
+    """The region with what was asked for. Raises LocalizationError where this function cannot have it."""
+    if any(isinstance(rule, Strategy) and rule.name == "retry" for rule in rules):
+        _check_single_entry(region, image)
+    return region.model_copy(update={"rules": merged(region.rules, rules)})
+
+
+def merged(one: Sequence[AnyRule], other: Sequence[AnyRule]) -> tuple[AnyRule, ...]:
+    """Both without repetitions; of strategies, the later one."""
+    kinds = (Strategy, Slice, SliceExit, SliceSet)
+    if any(isinstance(rule, kinds) for rule in other):
+        one = [rule for rule in one if not isinstance(rule, kinds)]
+    return tuple(dict.fromkeys((*one, *other)))
+
+
+def _check_single_entry(region: PlannedRegion, image: Image) -> None:
+    """Registers are kept where the function is entered; one that jumps back there would keep them anew."""
+    function = image.function_at(region.address)
+    if function is None:
+        return
+    for instruction in image.whole_body(function):
+        if instruction.is_jump and instruction.target == region.address:
+            raise LocalizationError(
+                "--strategy retry: the function jumps back to its own entry",
+                file=image.path, address=instruction.address, hint="use another strategy, or its caller: --region",
+            )  # fmt: skip
