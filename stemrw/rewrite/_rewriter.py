@@ -18,6 +18,7 @@ from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
 from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._entry import ENDBR64, Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
+from stemrw.rewrite._predicate import compile_predicate, records
 from stemrw.rewrite._targets import never_taken
 from stemrw.runtime import RuntimeImage, load_image
 
@@ -164,8 +165,10 @@ def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, targets: 
     for site in sites:
         moved = displace(site.entry.instructions, site.entry.original, site.entry.end)
         size += align(len(moved.code), _DISPLACED_ALIGN)
-    rules = len(plan.rules) + sum(len(region.rules) for region in plan.regions)
-    return size + rules * image.structs["rule"].size + len(targets) + len(_path(events_path))
+    rules = sum(
+        len(_words(rule, image)) for rule in (*plan.rules, *(r for region in plan.regions for r in region.rules))
+    )
+    return size + rules * image.structs["rule"].size + align(len(targets), 8) + len(_path(events_path))
 
 
 def _payload(
@@ -215,9 +218,10 @@ def _payload(
         )
     payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
     payload += code + displaced_code
+    rules = _rules(plan, number, image, (len(payload), len(targets) // 4))
+    payload += targets.ljust(align(len(targets), 8), b"\0")
     rules_at = len(payload)
-    rules = _rules(plan, number, image, rules_at, targets)
-    payload += b"".join(rules) + targets
+    payload += b"".join(rules)
     events_at = len(payload) if events_path is not None else 0
     payload += _path(events_path)
     text = elf.code_segments
@@ -242,25 +246,28 @@ def _payload(
     return header + payload[len(header) :], patches
 
 
-def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage, at: int, targets: bytes) -> list[bytes]:
-    """Every struct rule; `number` is the index in the table of patches by address of the patched place.
-
-    They begin at offset `at` of the payload; the targets of branches follow them.
-    """
+def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage, targets: tuple[int, int]) -> list[bytes]:
+    """Every struct rule; `number` is the index in the table of patches by address of the patched place."""
     record, module = image.structs["rule"], image.constants["RULE_MODULE"] & 0xFFFF_FFFF
     owned: list[tuple[int, AnyRule]] = [(module, rule) for rule in plan.rules]
     for region in plan.regions:
         owner = next(number[place] for place in (region.address, region.address + len(ENDBR64)) if place in number)
         owned += [(owner, rule) for rule in region.rules]
     found = []
-    targets_at = at + len(owned) * record.size
     for owner, rule in owned:
         kind = image.constants[f"RULE_{rule.kind.upper().replace('-', '_')}"]
-        values = (targets_at, len(targets) // 4) if isinstance(rule, Stack) else rule.values()
-        words = struct.pack(f"<{len(values)}Q", *values)
-        packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=words)
-        found.append(((owner, kind, rule.address or 0), packed))
-    return [packed for _, packed in sorted(found)]
+        for words in _words(rule, image, targets):
+            value = struct.pack(f"<{len(words)}Q", *words)
+            packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=value)
+            found.append(((owner, kind, rule.address or 0), packed))
+    return [packed for _, packed in sorted(found, key=lambda entry: entry[0])]
+
+
+def _words(rule: AnyRule, image: RuntimeImage, targets: tuple[int, int] = (0, 0)) -> list[tuple[int, ...]]:
+    """The words of each record that a rule becomes; `targets` are the place and the length of the table of `stack`."""
+    if rule.kind == "predicate":
+        return records(compile_predicate(rule.require, image), image)
+    return [targets if isinstance(rule, Stack) else rule.values()]
 
 
 def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:
