@@ -2,6 +2,7 @@
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
+#include "effects/messages.h"
 #include "events/perf_map.h"
 #include "fault/budget.h"
 #include "fault/handlers.h"
@@ -306,6 +307,15 @@ static bool before_kill(struct context *context, uint64_t number) {
     return false;
 }
 
+/* Of a program that is about to die by SIGABRT, but for us. */
+static bool before_message(struct context *context) {
+    if (!in_checkpoint(context) || context->state->sealed)
+        return false;
+    const enum fault_class fault_class = last_message(context);
+    return fault_class && is_fatal_by_default(OS_SIGABRT) &&
+           raise_fault(context, fault_class, instruction_address(context), 0);
+}
+
 static void before_sigaction(struct context *context) {
     uint64_t signal = argument(context, 0), wish_at = argument(context, 1), old_at = argument(context, 2);
     if (old_at)
@@ -509,6 +519,8 @@ bool before_syscall(struct context *context) {
         context->irreversible++;
         return false;
     case EFFECT_POSITION:
+        if (number == NR_writev && before_message(context))
+            return true;
         save_position(context);
         return false;
     case EFFECT_DESCRIPTOR:

@@ -15,6 +15,9 @@ enum rule_kind {
     RULE_NONE = 0,
     RULE_BUDGET = 1, /* of one entry of a region: ticks, CPU milliseconds, bytes of memory; 0: any amount.  Then 1: they
                         count from the first rescue inside the entry on, 0: from its beginning */
+    RULE_STACK = 5,  /* of the module: returns and indirect branches are checked (fault/stack.h); offset from the payload
+                        header and count of uint32_t[], ascending: where, from text_start, functions begin whose address
+                        the file never takes */
     RULE_GUARD_SITE = 10, /* calls of the allocator that return into [address, end) are given guarded blocks: enum
                              guard_side, then up to three return addresses of frames further out; 0: any */
     RULE_GUARD_ACCESS = 11, /* instructions in [address, end) are checked against guarded blocks before they run */

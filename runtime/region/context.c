@@ -3,6 +3,7 @@
 
 #include "arch/x86_64/entry.h"
 #include "fault/budget.h"
+#include "fault/stack.h"
 #include "os/linux.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -73,7 +74,9 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
 static bool furnish(struct context *context) {
     char *slot = (char *)context;
     if (!os_protect(slot, STACK_OFFSET - OS_PAGE, OS_READ | OS_WRITE) ||
-        !os_protect(slot + STACK_OFFSET, CONTEXT_USED - STACK_OFFSET, OS_READ | OS_WRITE))
+        !os_protect(slot + STACK_OFFSET, CONTEXT_USED - STACK_OFFSET, OS_READ | OS_WRITE) ||
+        (stack_guarded() &&
+         !os_protect(slot + SHADOW_OFFSET, (SHADOW_BYTES + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE)))
         return false;
     if (context->log_start)
         return true;

@@ -11,6 +11,7 @@
  *     +STACK      private stack of the runtime's C code
  *     +ALTERNATE  signal stack, used only where the thread has none of its own
  *     +SNAPSHOT   all registers at the checkpoints of regions whose strategy goes back there
+ *     +SHADOW     calls that have not returned yet      struct shadow_call, see fault/stack.h
  */
 #ifndef STEMRW_CONTEXT_H
 #define STEMRW_CONTEXT_H
@@ -22,7 +23,7 @@
 #include "include/state.h"
 
 enum {
-    CONTEXT_BYTES = 1 << 20,
+    CONTEXT_BYTES = 0x120000,
     CONTEXT_SLOTS = 128,
     FILTER_ENTRIES = 4096,
     FILTER_OFFSET = 0x2000,
@@ -36,6 +37,8 @@ enum {
     ALTERNATE_BYTES = 0x20000,
     CONTEXT_USED = 0xe1000,
     SNAPSHOT_OFFSET = 0xe2000, /* mapped when a strategy needs it, see strategy/snapshot.h */
+    SHADOW_OFFSET = 0xfc000,   /* mapped when the plan has RULE_STACK */
+    SHADOW_BYTES = 0x20020,    /* the last entry may begin at the last byte that is indexed */
 };
 
 enum {
@@ -200,6 +203,7 @@ enum service {
     SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]; in
                        its upper half the size (0: to be looked up), and .argument[1] where in the arena */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
+    SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
     SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */
     SERVICE_SLICE,     /* a slice begins, or ends: the address, as a slot, in .argument[0] */
     SERVICE_COUNT,

@@ -2,6 +2,7 @@
 
 #include "events/events.h"
 #include "fault/budget.h"
+#include "fault/stack.h"
 #include "region/escalate.h"
 #include "region/log.h"
 #include "region/outputs.h"
@@ -53,6 +54,7 @@ void roll_back(struct context *context, const struct mark *mark) {
     budget_rescued(context, mark);
     log_rollback(context, mark->log);
     context->quiet = 0;
+    shadow_forget(context, 0, mark->rsp + 8);
     context->mark = (uint64_t)(mark - 1);
     context->depth = (uint64_t)(mark - 1 - (struct mark *)context->marks_start);
     context->mark_rsp = context->depth ? (mark - 1)->rsp : 0;

@@ -8,6 +8,7 @@
 #include "fault/signals.h"
 #include "guard/redirect.h"
 #include "region/context.h"
+#include "region/rules.h"
 #include "region/serve.h"
 #include "translate/cache.h"
 
@@ -135,6 +136,7 @@ static enum reason prepare(const uint64_t *environment) {
     runtime->secure = facts.secure;
     runtime->facts = facts.program;
     runtime->xsave_bytes = xsave_bytes();
+    runtime->stack_rule = rule_of(NULL, RULE_STACK);
     state->runtime = (uint64_t)runtime;
     read_environment(runtime, environment);
     uint64_t size = (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;
@@ -148,7 +150,7 @@ static enum reason prepare(const uint64_t *environment) {
     threads_known[0] = threads_known[1] = 1;
     runtime->threads_known = threads_known;
     state->contexts = (uint64_t)contexts;
-    state->contexts_size = size & -(uint64_t)CONTEXT_BYTES;
+    state->contexts_size = size - size % CONTEXT_BYTES;
     range_of((uintptr_t)&payload_header); /* while /proc can be read */
     return REASON_NONE;
 }

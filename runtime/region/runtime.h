@@ -13,6 +13,7 @@
 struct cache;
 struct context;
 struct perf_map;
+struct rule;
 
 extern const struct payload_header payload_header __attribute__((visibility("hidden")));
 
@@ -78,6 +79,7 @@ struct runtime {
     uint32_t handlers_adopted;       /* those that were installed before the first region entry are among them */
     uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
+    const struct rule *stack_rule;   /* RULE_STACK; NULL: none */
     struct hooks hooks;              /* effects/hooks.h */
     uintptr_t errno_location;        /* the C library's function; 0: not looked up yet */
     uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */

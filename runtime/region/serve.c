@@ -9,6 +9,7 @@
 #include "effects/hooks.h"
 #include "fault/budget.h"
 #include "fault/checks.h"
+#include "fault/stack.h"
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/masked.h"
@@ -50,6 +51,8 @@ void pop_mark(struct context *context) {
 }
 
 void commit_all(struct context *context) {
+    if (context->depth)
+        shadow_forget(context, 0, ((const struct mark *)context->marks_start + 1)->rsp + 8);
     while (context->depth)
         pop_mark(context);
     context->mark = context->marks_start;
@@ -145,6 +148,8 @@ bool go_to(struct context *context, uintptr_t target) {
         go_native(context, target, REASON_BREAKPOINT);
         return false;
     }
+    if (dispatch_check(context, target))
+        return true;
     enum reason reason;
     bool executable;
     struct translation *found = translation_of(target, true, &reason, &executable);
@@ -392,23 +397,28 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
 /* rsp was loaded, and had been argument[1]: still on the region's stack and below its entry?  Above: the region was
  * left (longjmp, unwinding).  Below where it was may be room for an array, or a coroutine's stack, whose frames are
  * older than the checkpoint while what is pushed there is not logged: log all that lies between. */
-static void stack_loaded(struct context *context) {
+static bool stack_loaded(struct context *context) {
     enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
+    const uintptr_t next = slot_target((uint32_t)context->argument[0]);
     quiet_ends(context);
+    if ((int64_t)down < 0)
+        shadow_forget(context, context->argument[1], rsp);
+    if (context->depth && context->mark_rsp - rsp >= STACK_SPAN && switch_check(context, next))
+        return true;
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
                               about_to_land(context, rsp)))
         pop_mark(context);
     const bool same = context->depth && context->mark_rsp - rsp < STACK_SPAN;
     if (same && ((int64_t)down <= 0 || (down < STEP_DOWN && log_range(context, rsp - RED_ZONE, down + RED_ZONE))))
-        return;
-    uintptr_t next = slot_target((uint32_t)context->argument[0]);
+        return false;
     if (context->depth) {
         go_native(context, next, REASON_STACK_SWITCH);
     } else {
         commit_all(context);
         context->resume = native_address(next);
     }
+    return false;
 }
 
 /* Emulation ends at `address`: for good, or at an int3, which is a fault unless a debugger or the kernel has put it
@@ -460,8 +470,7 @@ bool serve(struct context *context) {
     case SERVICE_NATIVE:
         return end_emulation(context, slot_target((uint32_t)context->argument[0]), (enum reason)context->argument[1]);
     case SERVICE_STACK:
-        stack_loaded(context);
-        return false;
+        return stack_loaded(context);
     case SERVICE_HOOK:
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_CHECK:
@@ -477,6 +486,8 @@ bool serve(struct context *context) {
     case SERVICE_ENTER:
         enter(context);
         return false;
+    case SERVICE_RETURN:
+        return return_check(context);
     case SERVICE_ENTERED:
         strategy_entered(context);
         return false;

@@ -8,6 +8,7 @@
 #include "translate/unit.h"
 
 #include "events/perf_map.h"
+#include "fault/stack.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 
@@ -93,6 +94,7 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
     builder->pending_count = builder->block_count = builder->instruction_count = builder->fixup_count = 0;
     builder->literal_count = builder->cold_count = builder->map_count = 0;
     builder->has_mark = builder->full = false;
+    builder->shadowed = stack_guarded();
     builder->marked_within = slice_planned() && root - load_bias() - payload_header.text_start <
                                                     payload_header.text_end - payload_header.text_start;
     builder->root = root;

@@ -99,6 +99,7 @@ struct builder {
     uintptr_t root, here; /* first instruction, and the one being translated */
     uint32_t block_count, instruction_count, fixup_count, literal_count, cold_count, map_count;
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
+    bool shadowed; /* calls and returns are compared (arch/x86_64/shadow.h) */
     bool marked_within; /* checkpoints may be made in the middle of functions of this module: so may any store of it */
     bool full;     /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS];      /* per block with a mark: offset behind the checkpoint */
@@ -130,6 +131,8 @@ enum reason discover(struct builder *builder);
 /* arch/x86_64/rules.c: translate one block; then the cold parts. */
 void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to);
 void emit_cold(struct builder *builder, struct cold *cold);
+/* Ask C, and go on behind it.  All registers and flags survive. */
+void emit_service(struct builder *builder, enum service service);
 void emit_alone(struct builder *builder, const uint8_t *code, unsigned count, uintptr_t next);
 void emit_entry_only(struct builder *builder, uintptr_t source, uintptr_t body);
 

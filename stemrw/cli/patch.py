@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stemrw.image import Image
     from stemrw.plan import Policy, Wish
 
+
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
     "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
@@ -29,10 +30,11 @@ EPILOG = (
 
 
 class Guard(StrEnum):
-    """Which heap blocks are guarded; the values are those of `stemrw.plan`."""
+    """What is guarded; the values are those of `stemrw.plan`."""
 
     report = "report"
     heap = "heap"
+    stack = "stack"
     none = "none"
 
 
@@ -95,8 +97,9 @@ def patch(
     guard: Annotated[
         Guard,
         typer.Option(
-            help="Heap blocks to put between inaccessible pages: those that the report names, all that FILE allocates "
-            "(heap), or none.",
+            help="What to guard: what the reports ask for (heap blocks between inaccessible pages, where functions "
+            "return to), beside that all heap blocks of FILE (heap), or all returns and indirect branches (stack); or "
+            "none.",
         ),
     ] = Guard.report,
     errno: Annotated[

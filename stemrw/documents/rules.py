@@ -57,6 +57,13 @@ class Budget(Rule):
         return (self.kind,)
 
 
+class Stack(Rule):
+    """Returns and indirect branches of emulated code go where the program has sent them, or are faults
+    (`return-address`, `stack-smash`, `control-flow`). It is about the whole file, for all regions share their code."""
+
+    kind: Literal["stack"] = "stack"
+
+
 class GuardSite(Rule):
     """Calls of the allocator that return into `address` … `end` are given guarded heap blocks."""
 
@@ -205,6 +212,7 @@ class SliceSet(Rule):
 
 RULES: tuple[type[Rule], ...] = (
     Budget,
+    Stack,
     GuardSite,
     GuardAccess,
     SetErrno,
@@ -220,6 +228,7 @@ RULES: tuple[type[Rule], ...] = (
 
 AnyRule = Annotated[
     Budget
+    | Stack
     | GuardSite
     | GuardAccess
     | SetErrno

@@ -9,8 +9,8 @@ from stemrw.documents.localization import Localization, LocalizedFrame
 from stemrw.documents.rules import AnyRule, GuardAccess, GuardSite
 from stemrw.image import Image
 
-Guard = Literal["report", "heap", "none"]
-"""Blocks that a report names; all that the file allocates; none."""
+Guard = Literal["report", "heap", "stack", "none"]
+"""What the reports ask for; beside that all blocks that the file allocates, or returns (`_stack`); nothing."""
 
 _HEAP_CLASSES = frozenset({"heap-overflow", "use-after-free", "double-free", "invalid-free"})
 _WRAPPER_CALLERS = 4

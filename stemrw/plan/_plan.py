@@ -15,6 +15,7 @@ from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
+from stemrw.plan._stack import with_stack
 from stemrw.plan._strategy import with_rules
 
 
@@ -40,8 +41,8 @@ def plan(
     in, `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what
     is done in a rescue's place. `nets` False leaves out the safety nets (callers that become regions too). `policy` is
     how value and place are chosen; others than "evidence" are there to compare with. `escalate` lets a fault that
-    repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
-    guarded: those that the reports name, all of the file's, or none.
+    repeats for ever be rescued further out, where there is more than one region. `guard` says what is guarded: what the
+    reports ask for, all heap blocks, all returns, or nothing.
 
     Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
@@ -67,7 +68,7 @@ def plan(
     planned = _budget.wished(tuple(regions.values()), chosen, budgets)
     if escalate and len(planned) > 1:
         planned = tuple(_escalating(region, image) for region in planned)
-    rules = dict.fromkeys((*known_rules, *guards(localizations, image, guard)))
+    rules = dict.fromkeys((*with_stack(known_rules, localizations, guard), *guards(localizations, image, guard)))
     return Plan(binary=identity(image), regions=planned, rules=tuple(rules))
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
-from stemrw.documents.rules import AnyRule, Budget
+from stemrw.documents.rules import AnyRule, Budget, Stack
 from stemrw.elf import Elf, Segment, align
 from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
@@ -19,6 +19,7 @@ from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._entry import ENDBR64, Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
 from stemrw.rewrite._predicate import compile_predicate, records
+from stemrw.rewrite._targets import never_taken
 from stemrw.runtime import RuntimeImage, load_image
 
 _SHOFF, _SHNUM = 0x28, 0x3C  # of e_shoff and e_shnum in the file header
@@ -66,8 +67,10 @@ def rewrite(
     identity = identify(elf)
     _check_suitable(elf, identity, plan, image)
     sites, unobserved = _sites(elf, plan)
-    layout = _layout.place(elf, image.state_size(len(_places(sites))), _payload_size(plan, sites, image, events_path))
-    payload, patches = _payload(elf, plan, sites, layout, image, events_path)
+    targets = never_taken(elf) if any(isinstance(rule, Stack) for rule in plan.rules) else b""
+    size = _payload_size(plan, sites, image, targets, events_path)
+    layout = _layout.place(elf, image.state_size(len(_places(sites))), size)
+    payload, patches = _payload(elf, plan, sites, layout, image, targets, events_path)
     content, changes = _apply(elf, layout, payload, [(s.entry, p.gate) for s, p in zip(sites, patches, strict=True)])
     manifest = Manifest(
         tool_version=__version__,
@@ -156,7 +159,7 @@ def _places(sites: list[_Site]) -> list[tuple[int, _Site]]:
     return sorted(entries + stones, key=lambda place: place[0])
 
 
-def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, events_path: str | None) -> int:
+def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, targets: bytes, events_path: str | None) -> int:
     """Bytes of the payload: those of the moved instructions do not depend on where they go."""
     size = align(len(image.data), 64) + image.structs["patch"].size * len(_places(sites)) + GATE_SIZE * len(sites)
     for site in sites:
@@ -165,11 +168,17 @@ def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, events_pa
     rules = sum(
         len(_words(rule, image)) for rule in (*plan.rules, *(r for region in plan.regions for r in region.rules))
     )
-    return size + rules * image.structs["rule"].size + len(_path(events_path))
+    return size + rules * image.structs["rule"].size + align(len(targets), 8) + len(_path(events_path))
 
 
 def _payload(
-    elf: Elf, plan: Plan, sites: list[_Site], layout: _layout.Layout, image: RuntimeImage, events_path: str | None
+    elf: Elf,
+    plan: Plan,
+    sites: list[_Site],
+    layout: _layout.Layout,
+    image: RuntimeImage,
+    targets: bytes,
+    events_path: str | None,
 ) -> tuple[bytes, list[Patch]]:
     """The payload's bytes, laid out as runtime/include/abi.h says, and what each patch leads to."""
     base = layout.payload_address
@@ -209,7 +218,8 @@ def _payload(
         )
     payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
     payload += code + displaced_code
-    rules = _rules(plan, number, image)
+    rules = _rules(plan, number, image, (len(payload), len(targets) // 4))
+    payload += targets.ljust(align(len(targets), 8), b"\0")
     rules_at = len(payload)
     payload += b"".join(rules)
     events_at = len(payload) if events_path is not None else 0
@@ -236,7 +246,7 @@ def _payload(
     return header + payload[len(header) :], patches
 
 
-def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage) -> list[bytes]:
+def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage, targets: tuple[int, int]) -> list[bytes]:
     """Every struct rule; `number` is the index in the table of patches by address of the patched place."""
     record, module = image.structs["rule"], image.constants["RULE_MODULE"] & 0xFFFF_FFFF
     owned: list[tuple[int, AnyRule]] = [(module, rule) for rule in plan.rules]
@@ -246,18 +256,18 @@ def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage) -> list[byte
     found = []
     for owner, rule in owned:
         kind = image.constants[f"RULE_{rule.kind.upper().replace('-', '_')}"]
-        for words in _words(rule, image):
+        for words in _words(rule, image, targets):
             value = struct.pack(f"<{len(words)}Q", *words)
             packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=value)
             found.append(((owner, kind, rule.address or 0), packed))
     return [packed for _, packed in sorted(found, key=lambda entry: entry[0])]
 
 
-def _words(rule: AnyRule, image: RuntimeImage) -> list[tuple[int, ...]]:
-    """The words of each record that a rule becomes."""
+def _words(rule: AnyRule, image: RuntimeImage, targets: tuple[int, int] = (0, 0)) -> list[tuple[int, ...]]:
+    """The words of each record that a rule becomes; `targets` are the place and the length of the table of `stack`."""
     if rule.kind == "predicate":
         return records(compile_predicate(rule.require, image), image)
-    return [rule.values()]
+    return [targets if isinstance(rule, Stack) else rule.values()]
 
 
 def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:

@@ -7,6 +7,7 @@
  *   spill[0]  rcx, from an indirect branch to its target's entry     spill[1], spill[2]  rax, rdx of a store check
  *   spill[3]  scratch of an operand out of reach, flags of a store check
  */
+#include "arch/x86_64/shadow.h"
 #include "arch/x86_64/ticks.h"
 #include "fault/budget.h"
 #include "fault/alignment.h"
@@ -130,8 +131,7 @@ static void resume_here(struct builder *builder, uint32_t at) {
         OUT->start[at + b] = (uint8_t)(distance >> 8 * b);
 }
 
-/* Ask C, and go on behind it.  All registers and flags survive. */
-static void emit_service(struct builder *builder, enum service service) {
+void emit_service(struct builder *builder, enum service service) {
     STORE_CONTEXT(OUT, RCX, spill);
     uint32_t at = emit_resume(builder);
     LOAD_CONTEXT(OUT, RCX, spill);
@@ -245,6 +245,8 @@ static void emit_push_return(struct builder *builder, uintptr_t address) {
 
 /* call r/m → target into rcx (before the push: it may use rsp); push; look up */
 static void rule_call_indirect(struct builder *builder, const struct source_instruction *at) {
+    if (builder->shadowed)
+        emit_shadow_call(builder, at);
     STORE_CONTEXT(OUT, RCX, spill);
     emit_branch_target(builder, at);
     emit_push_return(builder, at->address + at->decoded.length);
@@ -258,8 +260,11 @@ static void rule_jump_indirect(struct builder *builder, const struct source_inst
 }
 
 /* ret → pop rcx; look up       ret n → rcx = [rsp]; rsp += 8 + n; look up */
-static void rule_return(struct builder *builder, const struct source_instruction *at) {
-    STORE_CONTEXT(OUT, RCX, spill);
+static void rule_return(struct builder *builder, const struct block *block, const struct source_instruction *at) {
+    if (builder->shadowed)
+        emit_shadow_return(builder, block, at);
+    else
+        STORE_CONTEXT(OUT, RCX, spill);
     if (at->decoded.stack_bytes == 8) {
         EMIT(OUT, 0x59);
     } else {
@@ -696,7 +701,7 @@ static void rule_ordinary(struct builder *builder, uint32_t index, const struct 
 
 /* ---- blocks ---- */
 
-static void emit_instruction(struct builder *builder, uint32_t index) {
+static void emit_instruction(struct builder *builder, const struct block *block, uint32_t index) {
     const struct source_instruction *at = &builder->instructions[index];
     map_source(builder, at->address);
     if (at->checks)
@@ -727,6 +732,8 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
     case FLOW_CALL:
         if (budgets_count())
             emit_tick(builder, at->flags_live & FLAGS_ARITHMETIC);
+        if (builder->shadowed)
+            emit_shadow_call(builder, at);
         emit_push_return(builder, at->address + at->decoded.length);
         map_source_as(builder, SOURCE_ARRIVING, at->decoded.target);
         emit_jump(builder, at->decoded.target);
@@ -740,7 +747,7 @@ static void emit_instruction(struct builder *builder, uint32_t index) {
         rule_jump_indirect(builder, at);
         break;
     case FLOW_RETURN:
-        rule_return(builder, at);
+        rule_return(builder, block, at);
         break;
     case FLOW_SYSCALL:
         rule_syscall(builder, at);
@@ -817,7 +824,7 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
     if (block->hook)
         emit_hook(builder, block->start);
     for (uint32_t i = 0; i < block->count; i++)
-        emit_instruction(builder, block->first + i);
+        emit_instruction(builder, block, block->first + i);
     if (block->stop) {
         map_source(builder, block->next);
         emit_native(builder, block->next, block->stop);

@@ -1,0 +1,31 @@
+"""Which faults ask for the rule `stack`: those that overwrite what control returns to, or look as if."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stemrw.documents.localization import Localization
+from stemrw.documents.rules import AnyRule, Stack
+from stemrw.plan._guard import Guard
+
+_CLASSES = frozenset({"stack-smash", "return-address", "control-flow", "wild-jump", "out-of-bounds"})
+
+
+def with_stack(rules: Sequence[AnyRule], localizations: Sequence[Localization], guard: Guard) -> tuple[AnyRule, ...]:
+    """The rules of a file, and `stack` where one of its faults, or the user, asks for it; once."""
+    whys = ["--guard stack"] if guard == "stack" else []
+    whys += [why for localization in localizations if guard != "none" and (why := _why(localization)) is not None]
+    if not whys or any(isinstance(rule, Stack) for rule in rules):
+        return tuple(rules)
+    return (*rules, Stack(why=whys[0]))
+
+
+def _why(localization: Localization) -> str | None:
+    fault = localization.fault_class
+    if fault in _CLASSES:
+        return f"the fault is of class {fault}: where a function returns to may be overwritten before"
+    if localization.detector in ("stack-protector", "fortify"):
+        return f"{localization.detector} has seen it: an array on the stack was, or was about to be, overrun"
+    if fault == "wild-dereference" and localization.truncated:
+        return "the backtrace ends early: the stack may have been overwritten"
+    return None
