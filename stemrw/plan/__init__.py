@@ -2,6 +2,7 @@
 
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
+from stemrw.plan._slice import slice_rules
 from stemrw.plan._strategy import strategy_rules
 
-__all__ = ["asked_errno", "asked_out", "errno_rule", "plan", "strategy_rules"]
+__all__ = ["asked_errno", "asked_out", "errno_rule", "plan", "slice_rules", "strategy_rules"]

@@ -167,6 +167,12 @@ bool exact_state(const struct context *context, struct os_context *at) {
     return true;
 }
 
+void exact_keep(struct context *context, struct os_context *at) {
+    for (unsigned number = 0; number < 16; number++)
+        context->registers.general[number] = *register_of(at, number);
+    context->registers.flags = at->eflags;
+}
+
 void exact_resume(const struct context *context, struct os_context *at) {
     for (unsigned number = 0; number < 16; number++)
         *register_of(at, number) = context->registers.general[number];
