@@ -125,7 +125,7 @@ static struct bookkeeping read_again(enum source_kind kind, uintptr_t code, uint
     return book;
 }
 
-static uint64_t *register_of(struct os_context *at, unsigned number) {
+__attribute__((noinline)) static uint64_t *register_of(struct os_context *at, unsigned number) {
     uint64_t *const places[] = {&at->rax, &at->rcx, &at->rdx, &at->rbx, &at->rsp, &at->rbp, &at->rsi, &at->rdi,
                                 &at->r8,  &at->r9,  &at->r10, &at->r11, &at->r12, &at->r13, &at->r14, &at->r15};
     return places[number];
