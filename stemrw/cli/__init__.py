@@ -14,8 +14,8 @@ import typer
 from stemrw import __version__
 from stemrw.errors import StemrwError
 
-COMMANDS = ("run", "patch", "revert", "inspect", "diff", "verify", "status", "schema")
-_CHAIN = ("run", "patch", "revert")
+COMMANDS = ("run", "patch", "revert", "inspect", "diff", "verify", "status", "schema", "report")
+_CHAIN = ("run", "report", "patch", "revert")
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 _EPILOG = (
@@ -68,12 +68,16 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     for name in called or COMMANDS:
         module: Any = importlib.import_module(f"stemrw.cli.{name}")
         function = getattr(module, name)
+        panel = "Crash to cure" if name in _CHAIN else "Look and check"
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=name, rich_help_panel=panel)
+            continue
         register = app.command(
             name,
             help=_unwrapped(function.__doc__),
             context_settings=getattr(module, "CONTEXT_SETTINGS", None),
             epilog=getattr(module, "EPILOG", None),
-            rich_help_panel="Crash to cure" if name in _CHAIN else "Look and check",
+            rich_help_panel=panel,
         )
         register(function)
     return app

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,3 +64,30 @@ def warn(lost: list[str], path: Path) -> None:
     """Say on standard error what of the original's owner and attributes the file at `path` has not."""
     for what in lost:
         print(f"stemrw: warning: {path}: {what}", file=sys.stderr)
+
+
+def write_document(path: Path, text: str) -> None:
+    """Write a document that the user wants there, whole or not at all.  Raises UsageError."""
+    try:
+        write_whole(path, text)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"it could not be written: {reason}", file=path, hint="choose another --output") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, or replace it by renaming.  Raises OSError."""
+    if path.exists() and not path.is_file():
+        path.write_text(text)  # a pipe or device cannot be replaced; nor has what /dev/stdout leads to a name
+        return
+    target = path.resolve()  # a link stays a link
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
+            file.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,6 +113,13 @@ def patch(
     force: Annotated[
         bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
     ] = False,
+    by_symbol: Annotated[
+        bool,
+        typer.Option(
+            "--by-symbol",
+            help="The report is about another build (with a sanitizer, say): go by the names of functions.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
     """Harden a program or shared library against the faults of one or more reports.
@@ -138,7 +145,7 @@ def patch(
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
         regions, asked = _asked(image, region or [], strategy, resume, set_register or [])
-        localizations = _localize(image, fault or [], regions, frame=frame, force=force)
+        localizations = _localize(image, fault or [], regions, frame=frame, force=force, by_symbol=by_symbol)
         had = (known.regions, known.rules) if known else ((), ())
         if errno is not None:
             outputs.append(asked_errno(errno, image))
@@ -217,7 +224,7 @@ def _events(path: Path | None) -> str | None:
 
 
 def _localize(
-    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool
+    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool, by_symbol: bool
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
     from stemrw.localize import localize
@@ -225,7 +232,8 @@ def _localize(
     if not faults:
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
-    return [localize(load_report(path), image, region=region, frame=frame, force=force) for path in faults]
+    choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
+    return [localize(load_report(path), image, **choice) for path in faults]
 
 
 def _pattern(value: str | None) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,29 +66,14 @@ def _check_output(output: Path) -> None:
 
 def _write(report: FaultReport, output: Path) -> None:
     """Whole or not at all."""
-    text = report.to_json()
+    from stemrw.cli._files import write_whole
+
     try:
-        if output.exists() and not output.is_file():
-            output.write_text(text)  # a pipe or device cannot be replaced; nor has what /dev/stdout leads to a name
-        else:
-            _replace(output.resolve(), text)  # a link stays a link
+        write_whole(output, report.to_json())
     except OSError as error:  # the command is no less alive for that
         _say(f"{printable(str(output))}: the report could not be written: {error.strerror}")
         return
     _say(f"{_summary(report)}; report written to {printable(str(output))}")
-
-
-def _replace(target: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
-            file.write(text)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def _summary(report: FaultReport) -> str:

@@ -11,7 +11,8 @@ from stemrw.documents.fault_report import FaultReport, Frame, Location
 from stemrw.documents.localization import BinaryIdentity, Detector, Localization, LocalizedFrame
 from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Function, Image
-from stemrw.localize._match import match_module
+from stemrw.localize._match import Match, match_module
+from stemrw.localize._symbols import frames_by_symbol
 
 
 def identity(image: Image) -> BinaryIdentity:
@@ -26,12 +27,14 @@ def localize(
     region: str | None = None,
     frame: int | None = None,
     force: bool = False,
+    by_symbol: bool = False,
 ) -> Localization:
     """Find the frames of a fault that lie in a file, and the function of each.
 
     `region` (a symbol, or an address in or at a function) and `frame` (number of a frame in the report, 0 is the crash)
-    override where planning starts, and pin it there. `force` accepts a report about another build of the file. Without
-    a report, `region` alone says what is to be protected, against faults of any class.
+    override where planning starts, and pin it there. `force` accepts a report about another build of the file, and so
+    does `by_symbol`, which then goes by the names of functions and by no address. Without a report, `region` alone says
+    what is to be protected, against faults of any class.
 
     Raises LocalizationError: report about another binary or build, address outside code, unknown function or frame.
     UsageError: neither a report nor a region, or both a region and a frame.
@@ -40,9 +43,9 @@ def localize(
         raise UsageError("--region and --frame contradict each other", hint="give one of them")
     if report is None:
         return _without_report(region, image)
-    match = match_module(report, image, force=force)
+    match = match_module(report, image, force=force, by_symbol=by_symbol)
     evidence = [f"the report's {match.module.path} is this file: {match.evidence}"]
-    frames = _frames(report, match.module.path, image)
+    frames = _frames(report, match, image)
     if not frames and region is None:
         raise LocalizationError(
             f"no frame of the backtrace lies in this file; the fault was in {report.pc.module or 'no file at all'}",
@@ -69,7 +72,7 @@ def localize(
     return Localization(
         binary=identity(image),
         fault_class=report.fault_class,
-        fault_pc=_fault_pc(report, match.module.path, frames),
+        fault_pc=None if match.other_build else _fault_pc(report, match.module.path, frames),
         frames=tuple(frames),
         start=start,
         pinned=pinned,
@@ -89,13 +92,21 @@ def _without_report(region: str | None, image: Image) -> Localization:
     return Localization(binary=identity(image), frames=tuple(frames), start=start, pinned=True, evidence=(evidence,))
 
 
-def _frames(report: FaultReport, module: str, image: Image) -> list[LocalizedFrame]:
+def _frames(report: FaultReport, match: Match, image: Image) -> list[LocalizedFrame]:
+    module = match.module.path
     if not report.backtrace:
-        return [_by_hand(report.pc, image)] if report.pc.module == module else []
+        if match.other_build and report.pc.symbol is None:
+            return []
+        place = report.pc.model_copy(update={"address": None, "function": None}) if match.other_build else report.pc
+        return [_by_hand(place, image)] if report.pc.module == module else []
+    if match.other_build:
+        return frames_by_symbol(report.backtrace, module, image)
+    addressed = all(frame.address is not None for frame in report.backtrace)
+    named = {} if addressed else {f.index: f for f in frames_by_symbol(report.backtrace, module, image)}
     found = []
     for index, frame in enumerate(report.backtrace):
         if frame.module == module:
-            localized = _frame(index, frame, image)
+            localized = _frame(index, frame, image) if frame.address is not None else named.get(index)
             if localized is not None:
                 found.append(localized)
     return found
@@ -235,7 +246,8 @@ def _position(index: int, frames: list[LocalizedFrame], image: Image) -> int:
 def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
     first = frames[0]
     if first.index <= 0:
-        return f"the fault is at {first.address:#x}, in {_name(first)}"
+        known = first.address != first.function or report.pc.address == first.address
+        return f"the fault is at {first.address:#x}, in {_name(first)}" if known else f"the fault is in {_name(first)}"
     place = report.pc.symbol or (hex(report.pc.address) if report.pc.address is not None else "an unknown address")
     return (
         f"the fault is in {place} of {report.pc.module or 'no file'}; frame {first.index}, in {_name(first)}, is the "
@@ -268,9 +280,14 @@ def _detector(report: FaultReport) -> Detector | None:
 
 def _fault_pc(report: FaultReport, module: str, frames: list[LocalizedFrame]) -> int | None:
     """The faulting instruction, if it is in this file and anything is known of it."""
-    if report.pc.module != module or report.pc.address is None:
+    if report.pc.module != module or report.pc.address is None or _is_behind_call(report):
         return None
     return report.pc.address if any(f.index == 0 and f.function is not None for f in frames) else None
+
+
+def _is_behind_call(report: FaultReport) -> bool:
+    """A check that was compiled in found the fault (or a hang was found inside a call): `pc` is where it returns to."""
+    return bool(report.backtrace) and report.backtrace[0].return_address
 
 
 def _name(frame: LocalizedFrame) -> str:

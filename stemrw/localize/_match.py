@@ -19,10 +19,13 @@ class Match:
 
     module: ModuleInfo
     evidence: str
+    other_build: bool = False
+    """It is another build of the file: functions have the same names, and nothing the same address."""
 
 
-def match_module(report: FaultReport, image: Image, *, force: bool) -> Match:
-    """The report's module that is this file. `force` accepts another build-id under the same name, and nothing else.
+def match_module(report: FaultReport, image: Image, *, force: bool, by_symbol: bool = False) -> Match:
+    """The report's module that is this file. `force` accepts another build-id under the same name, and nothing else;
+    `by_symbol` accepts another build, of the same name, or whatever its name where both are the program.
 
     Raises LocalizationError: the report is about another binary, or about another build of this one.
     """
@@ -31,6 +34,11 @@ def match_module(report: FaultReport, image: Image, *, force: bool) -> Match:
         how = _same(module, image)
         if how is not None:
             return Match(module, how)
+    if by_symbol:
+        named = [module for module in modules if _same_name(module, image)]
+        if named or image.is_program:
+            said = "--by-symbol takes it as another build, in which functions have the same names"
+            return Match(named[0] if named else report.program, said, other_build=True)
     for module in modules:
         if not _same_name(module, image):
             continue
@@ -41,7 +49,7 @@ def match_module(report: FaultReport, image: Image, *, force: bool) -> Match:
                 f"the report is about another build of this file: it has build-id {module.build_id}, the file has "
                 f"{image.build_id or 'none'}",
                 file=image.path,
-                hint="take a new report with this file, or accept the risk with --force",
+                hint="take a new report with this file, or go by function names (--by-symbol); --force takes the risk",
             )
         if module.sha256 and not image.has_hash(module.sha256):
             raise LocalizationError(

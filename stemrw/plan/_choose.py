@@ -146,8 +146,8 @@ def _candidates(localization: Localization, image: Image) -> list[Candidate]:
 
 def _site(inner: LocalizedFrame, outer: LocalizedFrame, image: Image) -> Site | None:
     """The call in the outer frame that entered the inner one; None where another file or a guess is between."""
-    if outer.index != inner.index + 1 or outer.guess or inner.index < 0:
-        return None
+    if outer.index != inner.index + 1 or outer.guess or inner.index < 0 or outer.address == outer.function:
+        return None  # an entry is no return address: the frame is known by name only
     owner = image.owner(outer.address - 1)
     return Site(outer.address, owner.function) if owner is not None else None
 

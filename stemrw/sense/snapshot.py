@@ -155,16 +155,16 @@ def _copy_memory(tid: int, maps: tuple[Mapping, ...], faults: tuple[Fault, ...])
     ranges = []
     for fault in faults:
         ranges.append((fault.registers["rip"] - SYSCALL_BYTES, fault.registers["rip"] + CODE_BYTES))
-        ranges += _stack_range(maps, fault.registers["rsp"])
+        ranges += stack_range(maps, fault.registers["rsp"])
     ranges += [(m.start, m.end) for m in maps if m.path == VDSO]
     pieces = []
     with contextlib.suppress(OSError), open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
-        for start, end in _merge(ranges):
+        for start, end in merge(ranges):
             pieces += list(_read(memory.fileno(), start, end))
     return Memory(tuple(pieces))
 
 
-def _stack_range(maps: tuple[Mapping, ...], stack_pointer: int) -> list[tuple[int, int]]:
+def stack_range(maps: tuple[Mapping, ...], stack_pointer: int) -> list[tuple[int, int]]:
     """From below the stack pointer to the end of its mapping; an exhausted stack begins above the stack pointer."""
     for mapping in maps:
         if mapping.end > stack_pointer and mapping.readable and mapping.writable:
@@ -173,7 +173,8 @@ def _stack_range(maps: tuple[Mapping, ...], stack_pointer: int) -> list[tuple[in
     return []
 
 
-def _merge(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges without overlaps, ascending."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:
