@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = """
-__attribute__((noipa)) int work(int *p) { __asm__ volatile("nop; nop; nop; nop; nop; nop\\n.globl a\\na:"); int x = p[1];
+__attribute__((noipa)) int work(int *p) { __asm__ volatile(".skip 6, 0x90\\n.globl a\\na:"); int x = p[1];
     __asm__ volatile("" :: "r"(x)); __asm__ volatile(".globl b\\nb:"); return 5; }
 int main(int argc, char **argv) { return work(&argc); }
 """
