@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iced_x86 import (
@@ -173,8 +173,9 @@ class _Piece:
 
     def _check_values(self, given: frozenset[str]) -> None:
         """What is read behind it, only it can have produced, and nobody has given a value."""
-        wanted = _live(self.code, unknown=_ALL, calls=_ARGUMENTS)[self.resume]
         promised = _live(self.code, unknown=frozenset(), calls=frozenset())[self.start]
+        again = replace(self.code[self.start], reads=promised, kills=_ALL, ways=())  # the next record's turn
+        wanted = _live(self.code | {self.start: again}, unknown=_ALL, calls=_ARGUMENTS)[self.resume]
         missing = (wanted & self._produced()) - promised - given
         if not missing:
             return
@@ -214,6 +215,8 @@ class _Piece:
 def _live(code: dict[int, _Step], *, unknown: frozenset[str], calls: frozenset[str]) -> dict[int, frozenset[str]]:
     """Registers whose value is read from each instruction on, before it is written."""
     live = dict.fromkeys(code, frozenset[str]())
+    # A function that never writes a register itself does not return anything in it, but for what it passes on in rax.
+    results = _RESULTS & ({"rax"} | frozenset().union(*(step.writes for step in code.values() if not step.is_call)))
     before: dict[int, list[int]] = {}
     for step in code.values():
         for way in step.ways or ():
@@ -228,7 +231,7 @@ def _live(code: dict[int, _Step], *, unknown: frozenset[str], calls: frozenset[s
         for way in step.ways or ():
             after |= live[way] if way in live else calls | _KEPT
         if step.leaves:
-            after = (_RESULTS if unknown else frozenset()) | _KEPT
+            after = (results if unknown else frozenset()) | _KEPT
         now = (after - step.kills) | step.reads | (calls if step.is_call else frozenset())
         if now != live[address]:
             live[address] = now
