@@ -185,10 +185,8 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);
     const bool guarded = signal == OS_SIGSEGV && !was_sent(info) && arena_holds(info->address);
-    if (guarded && !(in_cache && in_checkpoint(context))) {
-        arena_open(info->address);
+    if (guarded && !(in_cache && in_checkpoint(context)) && arena_open(info->address))
         return;
-    }
     if (!in_cache || was_sent(info)) {
         lend(signal, info);
         if (in_cache)

@@ -7,6 +7,10 @@ struct guards *guards(void) {
     return (struct guards *)module_state()->guards;
 }
 
+void not_guarded(void) {
+    __atomic_add_fetch(&module_state()->reasons[REASON_GUARD], 1, __ATOMIC_RELAXED);
+}
+
 bool arena_create(struct guards *made) {
     const size_t size = ARENA_PAGES * OS_PAGE;
     if (!os_room(size, OS_NONE))
@@ -65,22 +69,26 @@ static bool is_taken(uint32_t page) {
     return block && (block->state == BLOCK_USED || block->state == BLOCK_WAITING);
 }
 
-/* So many pages in a row that no block needs, from where the last search has ended; 0: there are none. */
+/* So many pages in a row that no block needs, from where the last search has ended, and not far from there; 0: none. */
 static uint32_t find_run(uint32_t count) {
-    uint32_t page = guards()->cursor, run = 0;
-    for (uint32_t tries = 0; tries < ARENA_PAGES + count; tries++, page++) {
-        if (page >= ARENA_PAGES)
-            page = 1, run = 0;
-        run = is_taken(page) ? 0 : run + 1;
-        if (run == count)
-            return page + 1 - count;
+    enum { STEPS = 256 };
+    uint32_t *from = &guards()->cursor, page = *from;
+    for (uint32_t steps = 0; steps < count + STEPS; steps++) {
+        if (page - *from == count)
+            return *from;
+        if (page == ARENA_PAGES)
+            *from = page = 1;
+        if (is_taken(page))
+            *from = page = first_of(arena_block(address_of(page))) + arena_block(address_of(page))->pages + 1;
+        else
+            page++;
     }
     return 0;
 }
 
 static uint32_t take_run(uint32_t pages, bool zero) {
     struct guards *all = guards();
-    const uint32_t first = all->used < MOST_BLOCKS ? find_run(pages + 1) : 0;
+    const uint32_t first = find_run(pages + 1);
     if (!first)
         return 0;
     for (uint32_t i = first; i <= first + pages; i++) {
@@ -113,9 +121,11 @@ static void slack(const struct block_record *block, uintptr_t range[4]) {
 uintptr_t arena_allocate(size_t size, size_t alignment, bool below, bool zero) {
     if (alignment < LEAST_ALIGNMENT)
         alignment = LEAST_ALIGNMENT;
-    if (!guards() || size > (LARGEST_BLOCK - 1) * OS_PAGE || alignment > OS_PAGE || module_state()->sealed ||
-        !runtime_lock())
+    if (guards()->used >= MOST_BLOCKS || size > (LARGEST_BLOCK - 1) * OS_PAGE || alignment > OS_PAGE ||
+        module_state()->sealed || !runtime_lock()) {
+        not_guarded();
         return 0;
+    }
     const size_t rounded = ((size ? size : 1) + alignment - 1) & -alignment;
     const uint32_t pages = (uint32_t)((rounded + OS_PAGE - 1) / OS_PAGE);
     const uint32_t first = !guards()->off && redirect_late() ? take_run(pages, zero) : 0;
@@ -130,7 +140,7 @@ uintptr_t arena_allocate(size_t size, size_t alignment, bool below, bool zero) {
             for (uintptr_t at = range[side]; at < range[side + 1]; at++)
                 *(uint8_t *)at = PATTERN;
     } else {
-        __atomic_add_fetch(&module_state()->reasons[REASON_GUARD], 1, __ATOMIC_RELAXED);
+        not_guarded();
     }
     runtime_unlock();
     return first ? block->start : 0;
@@ -140,13 +150,12 @@ uintptr_t arena_allocate(size_t size, size_t alignment, bool below, bool zero) {
 static bool set_state(uintptr_t address, enum block_state from, enum block_state to) {
     struct block_record *block = arena_block(address);
     const bool locked = !module_state()->sealed && runtime_lock(), right = block && block->state == from;
-    if (right && (from == BLOCK_USED || to == BLOCK_USED)) {
-        if (locked)
-            protect(first_of(block), block->pages, to == BLOCK_USED);
-        guards()->used += to == BLOCK_USED ? 1u : -1u;
-    }
-    if (right)
+    if (right && locked && (from == BLOCK_USED || to == BLOCK_USED))
+        protect(first_of(block), block->pages, to == BLOCK_USED);
+    if (right) {
         block->state = to;
+        guards()->used -= to == BLOCK_FREED;
+    }
     if (locked)
         runtime_unlock();
     return right;
@@ -187,7 +196,7 @@ enum fault_class arena_check(uintptr_t address, size_t size) {
     return right || !arena_holds(address) ? FAULT_NONE : arena_fault(address);
 }
 
-void arena_open(uintptr_t address) {
-    protect(page_of(address), 1, true);
-    __atomic_add_fetch(&module_state()->reasons[REASON_GUARD], 1, __ATOMIC_RELAXED);
+bool arena_open(uintptr_t address) {
+    not_guarded();
+    return protect(page_of(address), 1, true);
 }

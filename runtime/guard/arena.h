@@ -19,7 +19,7 @@
 enum {
     ARENA_PAGES = 1 << 14,
     LARGEST_BLOCK = 256,      /* pages; glibc maps blocks of that size anyway */
-    MOST_BLOCKS = 1 << 12,    /* in use at once: each splits two mappings, of which a process has 65,530 */
+    MOST_BLOCKS = 1 << 12,    /* in use, or waiting, at once: each splits two mappings, of which a process has 65,530 */
     LEAST_ALIGNMENT = 16,
     PATTERN_BYTES = 64,       /* of slack on either side that hold a pattern; looked at when the block is freed */
     PATTERN = 0xb7,
@@ -43,7 +43,7 @@ struct guards {
     uintptr_t arena, arena_size;
     uintptr_t original[CALLS]; /* the program's own functions, by enum guarded_call; 0: not known */
     uint32_t cursor;           /* page at which the next search begins */
-    uint32_t used;             /* blocks */
+    uint32_t used;             /* blocks, those that wait too */
     uint32_t off;              /* no block is given any more */
     uint32_t late_count;
     struct late_module late[LATE_MODULES];
@@ -54,6 +54,9 @@ struct guards {
 };
 
 struct guards *guards(void); /* NULL: this module guards nothing */
+
+/* Counted: REASON_GUARD. */
+void not_guarded(void);
 
 bool arena_create(struct guards *made);
 
@@ -80,7 +83,7 @@ enum fault_class arena_check(uintptr_t address, size_t size);
 /* What an access that has found a page of the arena inaccessible is. */
 enum fault_class arena_fault(uintptr_t address);
 
-/* Native code has run into an inaccessible page: it goes on as without a guard. */
-void arena_open(uintptr_t address);
+/* Native code has run into an inaccessible page: it goes on as without a guard.  False: there is no memory for that. */
+bool arena_open(uintptr_t address);
 
 #endif

@@ -48,8 +48,8 @@ bool request_is_allocation(struct request *request) {
         request->alignment = request->b;
         request->size = request->c;
         return request->b >= sizeof(void *) && !(request->b & (request->b - 1));
-    case CALL_REALLOC:
-        request->size = request->b;
+    case CALL_REALLOC: /* to nothing: glibc frees, others give a block */
+        request->size = request->b || payload_header.flags & HEADER_GLIBC ? request->b : 1;
         break;
     case CALL_REALLOCARRAY:
         return !__builtin_mul_overflow(request->b, request->c, &request->size);
@@ -61,10 +61,6 @@ bool request_is_allocation(struct request *request) {
 
 uintptr_t request_allocate(const struct request *request) {
     return arena_allocate(request->size, request->alignment, request->below, request->call == CALL_CALLOC);
-}
-
-static void count(void) {
-    __atomic_add_fetch(&module_state()->reasons[REASON_GUARD], 1, __ATOMIC_RELAXED);
 }
 
 enum fault_class freeing_fault(uintptr_t address) {
@@ -94,7 +90,7 @@ static uint64_t native(enum guarded_call call, uint64_t argument) {
 static void free_natively(uintptr_t block) {
     const enum fault_class wrong = freeing_fault(block);
     if (wrong)
-        count();
+        not_guarded();
     if (wrong == FAULT_NONE || wrong == FAULT_HEAP_OVERFLOW)
         arena_free(block);
 }

@@ -60,20 +60,22 @@ static int call_named(uint64_t at, enum guarded_call end) {
     return -1;
 }
 
-/* push imm32, or mov r11d, imm32: a stub that has not bound its slot yet. */
-static bool binds_late(uintptr_t address) {
+/* The first bytes of a stub behind its endbr64: of one that leads on, `jmp [rip + slot]`; of one that has not bound its
+ * slot yet, `push imm32` or `mov r11d, imm32`. */
+static bool is_stub(uintptr_t address, bool bound) {
     uint8_t code[6];
     if (safe_copy(code, (const void *)address, sizeof code) < sizeof code)
         return false;
-    const unsigned body = code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e ? 4 : 0; /* endbr64 */
-    return code[body] == 0x68 || (code[body] == 0x41 && code[body + 1] == 0xbb);
+    const uint8_t *at = code + (code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e ? 4 : 0);
+    at += bound && *at == 0xf2; /* bnd */
+    return bound ? at[0] == 0xff : at[0] == 0x68 || (at[0] == 0x41 && at[1] == 0xbb);
 }
 
-/* Where the module's own code is, or this file's (a stub whose address stands for the function). */
-static bool is_local(uintptr_t address, const struct link_map *module) {
+/* The module's own function, or a stub whose address stands for the function in the whole process: its slot is redirected
+ * too. */
+static bool needs_none(uintptr_t address, const struct link_map *module) {
     const struct range *range = range_known(address);
-    return range && (range->base == module->bias || address - load_bias() - payload_header.text_start <
-                                                        payload_header.text_end - payload_header.text_start);
+    return is_stub(address, true) || (range && range->base == module->bias);
 }
 
 static bool replace(uintptr_t slot, uint64_t from, uint64_t to) {
@@ -97,8 +99,8 @@ static bool redirect_slot(const struct link_map *module, const struct relocation
     if (slot & 7 || !original || safe_copy(&now, (const void *)slot, sizeof now) < sizeof now)
         return true;
     if (!is_entry(now)) {
-        if (now != original && !(at->type == R_JUMP_SLOT && binds_late(now)))
-            return at->type == R_64 || is_local(now, module);
+        if (now != original && !(at->type == R_JUMP_SLOT && is_stub(now, false)))
+            return at->type == R_64 || needs_none(now, module);
         if (!replace(slot, now, entry_of(call)))
             return false;
     }

@@ -82,10 +82,12 @@ bool guarded_region_call(struct context *context, uintptr_t entry) {
     const bool moves = is_reallocation(&request) && request.a;
     if (request.call >= CALL_MALLOC || is_reallocation(&request)) {
         request_find_site(&request);
-        if (request_is_allocation(&request) && held && moves)
-            return reallocate(context, &request);
-        if (request.size && !moves)
+        if (!request_is_allocation(&request))
+            return go_to(context, guards()->original[request.call]); /* to be refused */
+        if (!moves)
             return allocate(context, &request);
+        if (held)
+            return reallocate(context, &request);
     }
     return go_to(context, guards()->original[request.call]);
 }

@@ -454,13 +454,16 @@ static void emit_restore(struct builder *builder, bool flags) {
 static bool may_be_guarded(const struct instruction *decoded) {
     const bool absolute = decoded->base == REG_NONE && decoded->index == REG_NONE;
     return decoded->memory == MEMORY_STRING ||
-           (decoded->memory == MEMORY_OPERAND && decoded->access && decoded->base != RSP && !absolute && !decoded->segment);
+           (decoded->memory == MEMORY_OPERAND && decoded->access && decoded->operand_bytes <= OVERHANG_BYTES &&
+            decoded->base != RSP && !absolute && !decoded->segment);
 }
 
-/* access → rdx = its address from the arena's beginning on; in there? then C; the access itself */
+/* access → rdx = its address from the arena's beginning on; in there? then C, which is told that and the size; the access
+ *     itself.  Strings and bit strings C reads itself: size 0. */
 static void emit_guard(struct builder *builder, const struct source_instruction *at) {
     const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
     if (at->decoded.memory == MEMORY_STRING || at->decoded.bit_offset) {
+        emit_context_immediate(OUT, offsetof(struct context, argument) + 4, 0);
         emit_service_at(builder, SERVICE_GUARD, at->address);
         return;
     }
@@ -473,6 +476,8 @@ static void emit_guard(struct builder *builder, const struct source_instruction 
     emit_literal(builder, 0x3b, RDX, guards()->arena_size);
     EMIT(OUT, 0x73, 0); /* jae 1f */
     const uint32_t outside = emitted(OUT);
+    STORE_CONTEXT(OUT, RDX, argument[1]);
+    emit_context_immediate(OUT, offsetof(struct context, argument) + 4, at->decoded.operand_bytes);
     emit_restore(builder, flags);
     emit_service_at(builder, SERVICE_GUARD, at->address);
     EMIT(OUT, 0xeb, 0); /* jmp 2f */

@@ -122,8 +122,36 @@ static void many(void) {
     printf("%u\n", sum);
 }
 
+/* A module that is loaded, closed and loaded again: where it was, maybe. */
+static void loaded(void) {
+    char path[4096];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 40);
+    path[length] = 0;
+    char *name = strrchr(path, '/') + 1;
+    strcpy(name, "libtakes_blocks.so");
+    FILE *from = fopen(path, "rb");
+    strcpy(name, "late.so");
+    FILE *to = fopen(path, "wb");
+    for (int c; (c = getc(from)) != EOF;)
+        putc(c, to);
+    fclose(from);
+    fclose(to);
+    for (int i = 0; i < 4; i++) {
+        void *handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+        void (*give)(char *) = (void (*)(char *))dlsym(handle, "take");
+        void (*give_by_pointer)(char *) = (void (*)(char *))dlsym(handle, "take_by_pointer");
+        char *(*longer)(char *, size_t) = (char *(*)(char *, size_t))dlsym(handle, "enlarge");
+        give(malloc(30));
+        give_by_pointer(malloc(3000));
+        give(longer(malloc(5), 60));
+        printf("%d\n", dlclose(handle));
+    }
+    unlink(path);
+}
+
 int main(void) {
     alarm(50);
+    loaded();
     foreign();
     careless();
     far();
