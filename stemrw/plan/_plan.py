@@ -12,7 +12,7 @@ from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
-from stemrw.plan._strategy import with_rules
+from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
 
 def plan(
@@ -44,7 +44,9 @@ def plan(
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
     for localization in localizations:
-        for position, choice in enumerate(choose(localization, image, nets=nets)):
+        for position, choice in enumerate(
+            choose(localization, image, nets=nets and not wants_to_be_outermost(strategy))
+        ):
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
