@@ -12,7 +12,7 @@ __attribute__((noipa)) static void one(int i) {
     std::string text(40 + i, 'x');
     total += (long)text.size();
     if (i % 5 == 1) throw std::runtime_error(text);
-    if (i % 5 == 2) throw i;
+    if (i == 22) throw i;
     if (i % 5 == 3 && !ORACLE) total = *nowhere;
     if (i % 5 == 3) total -= (long)text.size();
 }
@@ -22,8 +22,8 @@ __attribute__((noipa)) static long process(int depth, int n) {
         try {
             __asm__ volatile(".globl slice_begin\nslice_begin:" ::: "memory");
             one(i);
-            if (depth && i % 4 == 0) caught += process(depth - 1, 7);
-            if (i == 18) return caught + 100000;
+            if (depth && i % 4 == 0 && i % 5 != 3) caught += process(depth - 1, 7);
+            if (i == 14 && n == 17) return caught + 100000;
             __asm__ volatile(".globl slice_end\nslice_end:" ::: "memory");
         } catch (const std::exception &e) {
             caught += 1 + (long)std::string(e.what()).size();
@@ -33,7 +33,7 @@ __attribute__((noipa)) static long process(int depth, int n) {
 }
 int main() {
     for (int round = 0; round < 3; round++)
-        for (int n = 1; n < 25; n += 7) {
+        for (int n = 1; n < 26; n += 8) {
             try { printf("%ld %ld\n", process(2, n), total); } catch (int i) { printf("int %d %ld\n", i, total); }
         }
     return 0;
