@@ -25,11 +25,11 @@ enum size_kind {
 };
 
 struct output {
-    uint8_t argument; /* 0 … 5 */
-    uint8_t kind;     /* enum size_kind */
-    uint8_t with;
-    uint16_t size;
-    uint16_t more;
+    uint32_t argument : 4; /* 0 … 5 */
+    uint32_t kind : 4;     /* enum size_kind */
+    uint32_t with : 4;
+    uint32_t size : 12;
+    uint32_t more : 8;
 };
 
 enum effect {

@@ -22,7 +22,7 @@ enum rule_kind {
     /* Before the instruction at .address: value[0] bytes of a program (enum operation) follow in value[1…4] of this rule
      * and of those behind it, 32 bytes in each; what it computes must not be 0. */
     RULE_PREDICATE = 19,
-    RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
+    RULE_ESCALATE = 17,  /* rescues that change nothing, that look alike, CPU milliseconds of such (region/escalate.c); 0: any */
 
     /* Strategies (docs/strategies.md). */
     RULE_STRATEGY = 25,   /* enum strategy; what it may use: see there; .address: of pthread_exit where it is in the file */

@@ -179,6 +179,12 @@ void os_realtime(int64_t *seconds, int64_t *nanoseconds) {
     *nanoseconds = time[1];
 }
 
+uint64_t os_cpu_milliseconds(void) {
+    enum { CLOCK_THREAD_CPUTIME_ID = 3 };
+    int64_t time[2] = {0, 0};
+    return CALL2(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, time) ? 0 : (uint64_t)(time[0] * 1000 + time[1] / 1000000 + 1);
+}
+
 long os_sigaction(int signal, const struct os_sigaction *new_action, struct os_sigaction *old_action) {
     return CALL4(NR_rt_sigaction, signal, new_action, old_action, SIGSET_BYTES);
 }

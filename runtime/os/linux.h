@@ -45,6 +45,7 @@ bool os_thread_alive(int tid); /* of this process */
 bool os_traced(void);          /* by a debugger or another tracer; false where /proc does not say */
 void os_yield(void);
 void os_realtime(int64_t *seconds, int64_t *nanoseconds);
+uint64_t os_cpu_milliseconds(void); /* of this thread, and one; 0: not to be had */
 
 enum os_error { OS_EBADF = 9, OS_EEXIST = 17, OS_EINVAL = 22, OS_ENOSYS = 38 };
 

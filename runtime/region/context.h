@@ -92,6 +92,7 @@ struct repeats {
     uint64_t fault, moment;  /* hashes: of the fault and the call; of all that the loop around it could change */
     uint64_t inputs;
     uint32_t same, alike; /* rescues in a row with the same moment; with the same fault */
+    uint64_t since;       /* the thread's CPU time, in milliseconds, when the first of those was */
 };
 enum { REPEATS = 4 };
 

@@ -5,16 +5,18 @@
  *     same    the call finds exactly what the one before it found: the same registers, the same stack up to the region
  *             further out, nothing written to memory, no system call with an effect in between.  Then the program can
  *             do nothing but repeat it.
- *     alike   the same fault, called from the same place, with the same first arguments, and no input since.
+ *     alike   the same fault, called from the same place, with the same first arguments, and no input since; so many
+ *             of them, or for so much of the thread's CPU time, since one may take long.
  *
  * Where one of the two reaches its limit, the fault is rescued in the region further out.  Without such a region there
  * is nothing to escalate to. */
 #include "region/escalate.h"
 
+#include "os/linux.h"
 #include "region/log.h"
 #include "region/rules.h"
 
-enum { CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
+enum { LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
 
 static uint64_t mix(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
@@ -78,8 +80,11 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
         return false;
     last->same = now.moment && before.moment == now.moment ? before.same + 1 : 0;
     last->alike = before.inputs == now.inputs ? before.alike + 1 : 0;
+    const uint64_t time = context->state->sealed ? 0 : os_cpu_milliseconds();
+    last->since = last->alike > 1 ? before.since : time;
+    const bool too_long = last->alike >= LEAST_ALIKE && time - last->since >= rule->value[2];
     const bool stuck = (rule->value[0] && last->same >= rule->value[0]) ||
-                       (rule->value[1] && last->alike >= rule->value[1]);
+                       (rule->value[1] && last->alike >= rule->value[1]) || (rule->value[2] && too_long);
     if (stuck)
         *last = (struct repeats){0};
     return stuck;

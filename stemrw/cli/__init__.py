@@ -14,7 +14,7 @@ import typer
 from stemrw import __version__
 from stemrw.errors import StemrwError
 
-COMMANDS = ("run", "patch", "revert", "inspect", "diff", "verify", "status", "schema", "report")
+COMMANDS = ("run", "patch", "revert", "inspect", "explain", "diff", "verify", "status", "schema", "report")
 _CHAIN = ("run", "report", "patch", "revert")
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 

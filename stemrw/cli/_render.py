@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from stemrw.documents.evidence import ReturnKind
 from stemrw.documents.manifest import Manifest, manifest_path
 from stemrw.documents.plan import PlannedRegion
 from stemrw.text import counted, printable
@@ -41,11 +42,15 @@ def region_name(region: PlannedRegion) -> str:
 
 def returned_value(region: PlannedRegion) -> str:
     """What a rescue returns, as a person writes it."""
-    if region.return_kind == "void":
+    return value_text(region.return_kind, region.return_value)
+
+
+def value_text(kind: ReturnKind, value: int) -> str:
+    """A 64-bit pattern as a result of a kind."""
+    if kind == "void":
         return "nothing"
-    if region.return_kind == "double":
-        return f"the double with the bits {region.return_value:#x}"
-    value = region.return_value
+    if kind == "double":
+        return f"the double with the bits {value:#x}"
     return str(value - (1 << 64) if value >> 63 else value)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stemrw.documents.manifest import Manifest
     from stemrw.documents.rules import AnyRule
     from stemrw.image import Image
+    from stemrw.plan import Policy
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
@@ -73,6 +74,14 @@ def patch(
         str | None,
         typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="evidence|types|minus-one",
+            help="How place and value are chosen. The last two take the function of the fault and are there to compare "
+            "with: by its type, or always -1.",
+        ),
+    ] = "evidence",
     guard: Annotated[
         Guard,
         typer.Option(
@@ -144,7 +153,7 @@ def patch(
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, [*(fault or []), *(require or [])], region or [], frame)
-    value = _pattern(return_value)
+    value, chosen_by = _pattern(return_value), _policy(policy)
     outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
     with progress(f"hardening {file}"):
@@ -165,6 +174,7 @@ def patch(
             known=had[0],
             known_rules=had[1],
             return_value=value,
+            policy=chosen_by,
             outputs=outputs,
             escalate=escalate,
             guard=guard.value,
@@ -252,6 +262,15 @@ def _localize(
     region = regions[0] if regions else None
     choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
     return [localize(report, image, **choice) for report in reports]
+
+
+def _policy(name: str) -> Policy:
+    from stemrw.plan import POLICIES
+
+    for policy in POLICIES:
+        if name == policy:
+            return policy
+    raise UsageError(f"there is no policy {name!r}", hint=f"one of {', '.join(POLICIES)}")
 
 
 def _pattern(value: str | None) -> int | None:

@@ -13,11 +13,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.evidence import RescuePoint, ReturnKind, ValueCandidate
 from stemrw.documents.fault_report import FAULT_CLASSES
 from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.rules import AnyRule
-
-ReturnKind = Literal["integer", "double", "void"]
 
 
 class PlannedRegion(Document):
@@ -37,6 +36,10 @@ class PlannedRegion(Document):
     check_address: Address | None = None
     check_class: str | None = None
     rules: tuple[AnyRule, ...] = ()
+    candidates: tuple[ValueCandidate, ...] = ()
+    """Values that were considered, the best first."""
+    considered: tuple[RescuePoint, ...] = ()
+    """Of the region that a fault is meant to be rescued in: all places that were considered, from the inside out."""
 
     @field_validator("address", "size", "check_address")
     @classmethod
@@ -83,7 +86,7 @@ class Plan(Document):
         data = self.model_dump(mode="json", by_alias=True)
         del data["binary"]["path"]
         for region in data["regions"]:
-            del region["why"], region["return_evidence"]
+            del region["why"], region["return_evidence"], region["candidates"], region["considered"]
         for rule in [*data["rules"], *(rule for region in data["regions"] for rule in region["rules"])]:
             del rule["why"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

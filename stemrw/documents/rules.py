@@ -118,15 +118,17 @@ class Escalate(Rule):
     """A fault that the region meets again and again, within one entry of the next region further out, is rescued there.
 
     That is so after `same` rescues between which the program has changed nothing, or after `alike` ones with the same
-    fault, called from the same place with the same first two arguments, between which it has read no input; 0: never.
+    fault, called from the same place with the same first two arguments, between which it has read no input, or once
+    these have taken so much CPU time of the thread; 0: never.
     """
 
     kind: Literal["escalate"] = "escalate"
     same: int = Field(default=64, ge=0, lt=1 << 31)
     alike: int = Field(default=65536, ge=0, lt=1 << 31)
+    cpu_milliseconds: int = Field(default=2000, ge=0, lt=1 << 40)
 
     def values(self) -> tuple[int, ...]:
-        return self.same, self.alike
+        return self.same, self.alike, self.cpu_milliseconds
 
     def subject(self) -> tuple[object, ...]:
         return (self.kind,)

@@ -20,6 +20,7 @@ DOCUMENTS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "manifest": ("stemrw.documents.manifest", "Manifest"),
     "verification": ("stemrw.documents.verification", "Verification"),
     "status": ("stemrw.documents.status", "Status"),
+    "explanation": ("stemrw.documents.explanation", "Explanation"),
     "inspection": ("stemrw.documents.inspection", "Inspection"),
     "difference": ("stemrw.documents.difference", "Difference"),
 })  # fmt: skip

@@ -7,6 +7,7 @@ section headers, costs a fraction of a millisecond, and says what is wrong with 
 from stemrw.elf._branches import branch_candidates, branches_into
 from stemrw.elf._dynamic import (
     R_X86_64_64,
+    R_X86_64_COPY,
     R_X86_64_GLOB_DAT,
     R_X86_64_IRELATIVE,
     R_X86_64_JUMP_SLOT,
@@ -24,6 +25,7 @@ from stemrw.elf._symbols import SymbolEntry, SymbolTable, symbol_table
 
 __all__ = [
     "R_X86_64_64",
+    "R_X86_64_COPY",
     "R_X86_64_GLOB_DAT",
     "R_X86_64_IRELATIVE",
     "R_X86_64_JUMP_SLOT",

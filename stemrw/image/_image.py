@@ -16,7 +16,7 @@ from stemrw.elf import Elf, RelativePointers, branches_into
 from stemrw.image._cfi import UnwindTable, unwind_table
 from stemrw.image._code import Instruction, decode
 from stemrw.image._dwarf import ResultType, result_type
-from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, debug_file, imports
+from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, copied, debug_file, imports
 
 NEVER_RETURN = frozenset(
     "abort exit _exit _Exit quick_exit __assert_fail __assert __assert_perror_fail __stack_chk_fail __chk_fail "
@@ -331,6 +331,26 @@ class Image:
     @cached_property
     def _imports(self) -> dict[int, str]:
         return imports(self.elf)
+
+    @cached_property
+    def _copied(self) -> dict[int, str]:
+        return copied(self.elf)
+
+    def imported(self, slot: int) -> str | None:
+        """Name of the library's symbol whose address the loader puts into a GOT slot."""
+        return self._imports.get(slot)
+
+    def variable(self, address: int) -> str | None:
+        """Name of the library's variable that lies at an address of this file (`stderr`)."""
+        return self._copied.get(address)
+
+    def text_at(self, address: int, limit: int = 120) -> str | None:
+        """The printable text at an address of read-only data, cut at `limit` bytes; None where there is none."""
+        if self.is_code(address):
+            return None
+        raw = self.elf.read(address, limit).partition(b"\0")[0]
+        text = raw.decode("ascii", "replace")
+        return text if len(text) > 3 and all(c.isprintable() or c in "\n\t" for c in text) else None
 
     def called_name(self, call: Instruction) -> str | None:
         """Name of what a call or jump leads to: a library function through PLT or GOT, or a function with a symbol."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stemrw.elf import (
     R_X86_64_64,
+    R_X86_64_COPY,
     R_X86_64_GLOB_DAT,
     R_X86_64_JUMP_SLOT,
     Elf,
@@ -133,3 +134,9 @@ def imports(elf: Elf) -> dict[int, str]:
     symbols = dynamic_symbols(elf)
     bound = relocations(elf, R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
     return {r.place: symbols[r.symbol].name for r in bound if 0 < r.symbol < len(symbols)}
+
+
+def copied(elf: Elf) -> dict[int, str]:
+    """Address of a library's variable in this program's own memory → its name (`stderr`)."""
+    symbols = dynamic_symbols(elf)
+    return {r.place: symbols[r.symbol].name for r in relocations(elf, R_X86_64_COPY) if 0 < r.symbol < len(symbols)}

@@ -1,8 +1,21 @@
 """From localized faults to what is to be changed, with the reasons: which functions, and what they return."""
 
+from stemrw.plan._choose import POLICIES, Policy
+from stemrw.plan._explain import explain, explain_manifest
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
 from stemrw.plan._slice import slice_rules
 from stemrw.plan._strategy import strategy_rules
 
-__all__ = ["asked_errno", "asked_out", "errno_rule", "plan", "slice_rules", "strategy_rules"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "asked_errno",
+    "asked_out",
+    "errno_rule",
+    "explain",
+    "explain_manifest",
+    "plan",
+    "slice_rules",
+    "strategy_rules",
+]

@@ -1,4 +1,4 @@
-"""Which functions become regions: the frames of a localization, narrowed down by evidence.
+"""Which functions become regions: the frames of a localization, rated by evidence, and the safety nets around one.
 
 Rules and their reasons: docs/plan.md.
 """
@@ -7,82 +7,201 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from stemrw.documents.localization import Localization, LocalizedFrame
+from stemrw.documents.evidence import RescuePoint, ValueCandidate
+from stemrw.documents.localization import Localization
 from stemrw.errors import LocalizationError
-from stemrw.image import Function, Image
-from stemrw.plan._result import Result, Site, decide
+from stemrw.plan._frames import Candidate, candidates_of, cycle, outside_of_library
+from stemrw.plan._mine import Result, by_type, mine
+from stemrw.plan._reading import Reading
+from stemrw.plan._rescue import Rated, rate
+
+Policy = Literal["evidence", "types", "minus-one"]
+"""How value and place are chosen: by all evidence; by type and width in the crashing function; -1 from there."""
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _MAXIMUM_CLIMB = 6
 """How many callers further out a rescue may be moved for the sake of a usable result."""
 
-_CYCLE_REPEATS = 3
-"""A function this often in the backtrace of an exhausted stack takes part in the recursion."""
+_AROUND = 3
+"""Functions around a recursion that are rated too."""
 
+_AGAIN = -12
+"""Points where the stack would be exhausted again for each part of the input."""
 
 _CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
 """Faults that are often the late consequence of memory overwritten earlier, if no check found them."""
 
 
-_LIBRARY_FRAMES = 10
-"""How many innermost frames of a static program may be the C library on its way to abort."""
-
-_STEPS_TO_ABORT = 3
-"""At most this many frames from the signal to a function that never returns, and from that to the next one."""
-
-_FAILURE_PATH = frozenset(
-    "abort raise gsignal pthread_kill __libc_message __fortify_fail __chk_fail __stack_chk_fail __assert_fail "
-    "__assert_fail_base malloc_printerr munmap_chunk malloc_consolidate unlink_chunk sysmalloc _int_free _int_malloc "
-    "_int_realloc free cfree __free __libc_free malloc __malloc __libc_malloc realloc __realloc __libc_realloc calloc "
-    "__calloc __libc_calloc".split()
-)
-"""Functions of the C library between a failed check and the signal, where a static program still has their names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A function of the backtrace that could be rescued, with the call that entered it and the calls around that."""
-
-    function: Function
-    frame: LocalizedFrame
-    sites: tuple[Site, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A function that becomes a region, with its result and the reasons."""
+    """A function that becomes a region, with its result, the reasons, and all places that it was chosen from."""
 
     candidate: Candidate
     result: Result
     why: tuple[str, ...]
+    considered: tuple[RescuePoint, ...] = ()
 
 
-def choose(localization: Localization, image: Image, *, nets: bool = True) -> list[Choice]:
+def choose(
+    localization: Localization, reading: Reading, *, nets: bool = True, policy: Policy = "evidence"
+) -> list[Choice]:
     """The regions for one fault: the one that is meant to be rescued, then its safety nets from the inside out.
 
     A safety net is a function further out that becomes a region too: a fault that the error value causes in the caller
-    is then rescued there. `nets` False leaves them out.
+    is then rescued there. `nets` False leaves them out. Policies other than "evidence" take the function of the fault
+    and no nets: they are there to compare with.
     """
-    candidates = _candidates(localization, image)
+    candidates = candidates_of(localization, reading.image)
     if not candidates:
         raise LocalizationError(
-            "no frame of the report leads to a function that could be rescued", file=image.path, hint="use --region"
+            "no frame of the report leads to a function that could be rescued",
+            file=reading.image.path,
+            hint="use --region",
         )
-    if localization.pinned:
-        first = candidates[0]
-        return [Choice(first, decide(image, first.function, first.sites), _said(localization))]
-    candidates = _outside_of_library(localization, candidates, image)
-    in_cycle = _cycle(candidates) if localization.fault_class == "stack-exhaustion" else []
-    chosen = _from_cycle(in_cycle, image) if in_cycle else _climb(localization, candidates, image)
-    if not nets:
-        return [chosen]
-    inside = in_cycle[-1] if in_cycle else chosen.candidate
+    if not localization.pinned:
+        candidates = outside_of_library(localization, candidates, reading.image)
+    if localization.pinned or policy != "evidence":
+        return [_given(localization, reading, candidates[0], policy)]
+    in_cycle = cycle(candidates) if localization.fault_class == "stack-exhaustion" else []
+    around = candidates[candidates.index(in_cycle[-1]) + 1 :] if in_cycle else []
+    rated = _of_cycle(in_cycle, around, reading) if in_cycle else _climb(candidates, reading)
+    best = _best(rated)
+    why: tuple[str, ...] = (_place(localization, best.candidate),)
+    if in_cycle:
+        why = best.reasons[:2] if best is rated[0] else (best.reasons[0], *(_passed(r) for r in rated[:1]))
+    else:
+        why += tuple(_passed(r) for r in rated[: rated.index(best)])
+    chosen = Choice(best.candidate, _result(reading, best), why)
+    inside = in_cycle[-1] if best.candidate in in_cycle else best.candidate
     outer = candidates[candidates.index(inside) + 1 :]
-    return [chosen, *_nets(localization, chosen, outer, image)]
+    added = _nets(localization, chosen, outer, reading) if nets else []
+    considered = _considered(rated, best, added)
+    return [Choice(chosen.candidate, chosen.result, why, considered), *added]
 
 
-def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate], image: Image) -> list[Choice]:
-    """The caller; and, where little speaks for the rescue to go well, the outermost function of this file as well."""
+def _given(localization: Localization, reading: Reading, candidate: Candidate, policy: Policy) -> Choice:
+    """The function that the user named, or that a simple policy takes."""
+    if policy == "minus-one":
+        said = "-1, whatever the function is"
+        result = Result("integer", -1, (said,), candidates=(ValueCandidate(value=-1, score=1, evidence=(said,)),))
+    elif policy == "types":
+        result = by_type(reading, candidate.function, candidate.sites)
+    else:
+        result = mine(reading, candidate.function, candidate.sites)
+    evidence = localization.evidence
+    why = tuple(e for e in evidence if e.startswith("--")) or evidence[-1:]
+    return Choice(candidate, result, why, (_point(candidate, "chosen", None, why),))
+
+
+def _result(reading: Reading, rated: Rated) -> Result:
+    return rated.result or mine(reading, rated.candidate.function, rated.candidate.sites)
+
+
+# The place
+
+
+def _climb(candidates: Sequence[Candidate], reading: Reading) -> list[Rated]:
+    """Ratings from the fault outwards, one for each function."""
+    rated: list[Rated] = []
+    tried: set[int] = set()
+    inner: int | None = None
+    main = reading.image.main
+    for candidate in candidates:
+        behind, inner = inner, candidate.sites[0].behind if candidate.sites else None
+        # An outer activation of a function has the same code behind its call more often than not.
+        if candidate.function.entry in tried:
+            continue
+        if len(tried) > _MAXIMUM_CLIMB and any(not r.hazardous for r in rated):
+            break
+        tried.add(candidate.function.entry)
+        is_main = main is not None and main.entry == candidate.function.entry
+        if not is_main and not reading.image.may_return(candidate.function):
+            rated.append(Rated(candidate, None, None, ("it never returns",)))
+            continue
+        result = mine(reading, candidate.function, candidate.sites)
+        rated.append(rate(reading, candidate, result, outwards=len(rated), inner=behind))
+    return rated
+
+
+def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], reading: Reading) -> list[Rated]:
+    """Ratings of the functions of a recursion, and of those around it; the first is the best if nothing is against it.
+
+    Best is the function that is called from within the recursion nearest its outermost end. Its rescue rolls back to
+    its outermost activation, so one error value ends the whole recursion; and its caller is a function of the recursion
+    that also handles nested elements, rather than the outer code that expects a whole one. But a loop that does not
+    look at the result goes on with the rest of the same input, and exhausts the stack again for each part of it.
+    """
+    order = list(dict.fromkeys(c.function.entry for c in reversed(in_cycle)))
+    inner = order[1:] or order
+    said = f"{len(order)} function{'s' if len(order) > 1 else ''} take part in the recursion"
+    found = []
+    for number, entry in enumerate(inner):
+        candidate = next(c for c in reversed(in_cycle) if c.function.entry == entry)
+        result = mine(reading, candidate.function, candidate.sites)
+        where = "called from its outermost function" if len(order) > 1 else "the only one"
+        where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
+        rated = rate(reading, candidate, result, outwards=number, inner=None)
+        found.append(_of_input(reading, rated, (said, where)))
+    known = {c.function.entry for c in in_cycle}
+    outer = [c for c in around if c.function.entry not in known and reading.image.may_return(c.function)]
+    for number, candidate in enumerate(outer[:_AROUND], len(inner)):
+        rated = rate(
+            reading, candidate, mine(reading, candidate.function, candidate.sites), outwards=number, inner=None
+        )
+        found.append(_of_input(reading, rated, ("around the recursion",)))
+    return found
+
+
+def _of_input(reading: Reading, rated: Rated, said: tuple[str, ...]) -> Rated:
+    """A rating, less where the loop around the call would go on with the rest of the input that was too deep."""
+    result = rated.result
+    score, reasons = rated.score or 0, (*said, *rated.reasons)
+    if result is not None and result.kind == "void" and _in_loop(reading, rated.candidate):
+        score += _AGAIN
+        reasons = (*reasons, f"{_AGAIN} a loop that does not look at the result would go on with the rest of the input")
+    return Rated(rated.candidate, result, score, reasons)
+
+
+def _best(rated: Sequence[Rated]) -> Rated:
+    """The highest score, of equals the innermost; where nothing can be a place, the outermost frame."""
+    usable = [r for r in rated if r.score is not None]
+    return max(usable, key=lambda r: r.score or 0) if usable else rated[-1]
+
+
+def _place(localization: Localization, candidate: Candidate) -> str:
+    if candidate.frame is localization.frames[localization.start]:
+        return localization.evidence[-1]
+    if candidate.frame.index < 0:
+        return "main, because no frame of the report leads to a function: its rescue ends the program in good order"
+    return f"frame {candidate.frame.index} of the report"
+
+
+def _passed(rated: Rated) -> str:
+    """Why a function further in was not taken, in one sentence."""
+    bad = [r for r in rated.reasons if r[:1] != "+"]
+    return f"{rated.candidate.function}: {'; '.join(bad or rated.reasons)}"
+
+
+def _in_loop(reading: Reading, candidate: Candidate) -> bool:
+    """Whether the active call of a function lies in a loop."""
+    if not candidate.sites:
+        return False
+    site = candidate.sites[0]
+    return site.behind in reading.leads_back(site.caller, site.behind)
+
+
+# Safety nets
+
+
+def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate], reading: Reading) -> list[Choice]:
+    """The caller; and, where little speaks for the rescue to go well, two more further out.
+
+    One is what the program's outermost loop calls, the part that handles one piece of input: to return from it is to go
+    on with the next. The other is the outermost function of this file.
+    """
+    image = reading.image
     main = image.main.entry if image.main is not None else None
     taken = {chosen.candidate.function.entry}
 
@@ -92,16 +211,22 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
             entry not in taken and not candidate.frame.guess and (entry == main or image.may_return(candidate.function))
         )
 
-    doubt = _doubt(localization, chosen)
-    caller = next(filter(usable, outer), None)
-    outermost = next(filter(usable, reversed(outer)), None)
     found: list[Choice] = []
-    if caller is not None:
-        why = f"safety net: a caller of {chosen.candidate.function}, for faults that its error value causes"
-        found.append(Choice(caller, decide(image, caller.function, caller.sites), (why,)))
-    if doubt and outermost is not None and caller is not None and outermost.function != caller.function:
-        why = f"safety net: the outermost function of this file in the backtrace, because {doubt}"
-        found.append(Choice(outermost, decide(image, outermost.function, outermost.sites), (why,)))
+
+    def add(candidate: Candidate | None, why: str) -> None:
+        if candidate is not None:
+            taken.add(candidate.function.entry)
+            result = mine(reading, candidate.function, candidate.sites)
+            found.append(Choice(candidate, result, (f"safety net: {why}",)))
+
+    name = chosen.candidate.function
+    add(next(filter(usable, outer), None), f"a caller of {name}, for faults that its error value causes")
+    doubt = _doubt(localization, chosen)
+    if doubt:
+        looped = next((c for c in reversed(outer) if usable(c) and _in_loop(reading, c)), None)
+        add(looped, f"the outermost function that a loop calls, because {doubt}")
+        last = next(filter(usable, reversed(outer)), None)
+        add(last, f"the outermost function of this file in the backtrace, because {doubt}")
     return found
 
 
@@ -118,119 +243,30 @@ def _doubt(localization: Localization, chosen: Choice) -> str | None:
     return None
 
 
-def _said(localization: Localization) -> tuple[str, ...]:
-    return tuple(e for e in localization.evidence if e.startswith("--")) or localization.evidence[-1:]
+# Explanations
 
 
-def _candidates(localization: Localization, image: Image) -> list[Candidate]:
-    """All frames with a known function from the start of planning outwards; the program's entry code is none."""
-    frames = localization.frames[localization.start :]
-    sites = [_site(inner, outer, image) for inner, outer in zip(frames, frames[1:], strict=False)]
-    found = []
-    for i, frame in enumerate(frames):
-        if frame.function is None or frame.function == image.elf.entry:
-            continue
-        owner = image.owner(frame.function)
-        if owner is None:
-            continue
-        chain = []
-        for site in sites[i:]:
-            if site is None:
-                break
-            chain.append(site)
-        found.append(Candidate(owner.function, frame, tuple(chain)))
-        if image.main is not None and owner.function.entry == image.main.entry:
-            break  # further out there is only the C library's start-up code, in static programs
-    return found
+def _considered(rated: Sequence[Rated], best: Rated, nets: Sequence[Choice]) -> tuple[RescuePoint, ...]:
+    """Every place with its verdict, from the inside out."""
+    why = {net.candidate.function.entry: net.why for net in nets}
+    points = []
+    for each in rated:
+        entry = each.candidate.function.entry
+        verdict: Literal["chosen", "net", "rejected"] = (
+            "chosen" if each is best else "net" if entry in why else "rejected"
+        )
+        points.append(_point(each.candidate, verdict, each.score, (*each.reasons, *why.pop(entry, ()))))
+    for net in nets:
+        if net.candidate.function.entry in why:
+            points.append(_point(net.candidate, "net", None, net.why))
+    return tuple(points)
 
 
-def _site(inner: LocalizedFrame, outer: LocalizedFrame, image: Image) -> Site | None:
-    """The call in the outer frame that entered the inner one; None where another file or a guess is between."""
-    if outer.index != inner.index + 1 or outer.guess or inner.index < 0 or outer.address == outer.function:
-        return None  # an entry is no return address: the frame is known by name only
-    owner = image.owner(outer.address - 1)
-    return Site(outer.address, owner.function) if owner is not None else None
-
-
-def _outside_of_library(localization: Localization, candidates: list[Candidate], image: Image) -> list[Candidate]:
-    """Without the C library's own innermost frames, which static programs have in the file itself.
-
-    An abort goes through functions that return (`raise`) to one that never does; whoever called that is in question. A
-    forbidden system call is made by a wrapper that holds the instruction and calls nothing.
-    """
-    if localization.frames[localization.start].index != 0:
-        return candidates
-    if localization.fault_class == "abort":
-        inside = -1
-        for position, candidate in enumerate(candidates[:_LIBRARY_FRAMES]):
-            named = candidate.frame.symbol in _FAILURE_PATH
-            if named or (position <= inside + _STEPS_TO_ABORT and not image.may_return(candidate.function)):
-                inside = position
-        return candidates[inside + 1 :] or candidates
-    if localization.fault_class == "bad-syscall":
-        body = image.body(candidates[0].function)
-        if any(i.mnemonic == "syscall" for i in body) and not any(i.is_call for i in body):
-            return candidates[1:] or candidates
-    return candidates
-
-
-def _climb(localization: Localization, candidates: Sequence[Candidate], image: Image) -> Choice:
-    """Outwards from the fault to the first function that can return, and whose result its caller can live with."""
-    passed: list[str] = []
-    first: Choice | None = None
-    tried: set[int] = set()
-    main = image.main
-    for candidate in candidates:
-        # An outer activation of a function has the same code behind its call more often than not.
-        if candidate.function.entry in tried:
-            continue
-        tried.add(candidate.function.entry)
-        name = str(candidate.function)
-        is_main = main is not None and main.entry == candidate.function.entry
-        if not is_main and not image.may_return(candidate.function):
-            passed.append(f"{name} never returns")
-            continue
-        result = decide(image, candidate.function, candidate.sites)
-        why = (_place(localization, candidate), *passed)
-        choice = Choice(candidate, result, why)
-        if result.hazard is None:
-            return choice
-        first = first or choice
-        passed.append(f"{name} is no good place: {result.hazard}")
-        if len(tried) > _MAXIMUM_CLIMB:
-            break
-    if first is None:
-        last = candidates[-1]
-        return Choice(last, decide(image, last.function, last.sites), (*passed, "the outermost frame of this file"))
-    return first
-
-
-def _place(localization: Localization, candidate: Candidate) -> str:
-    if candidate.frame is localization.frames[localization.start]:
-        return localization.evidence[-1]
-    return f"frame {candidate.frame.index} of the report"
-
-
-def _cycle(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates that belong to the recursion, innermost first."""
-    count: dict[int, int] = {}
-    for candidate in candidates:
-        count[candidate.function.entry] = count.get(candidate.function.entry, 0) + 1
-    return [c for c in candidates if count[c.function.entry] >= _CYCLE_REPEATS]
-
-
-def _from_cycle(cycle: Sequence[Candidate], image: Image) -> Choice:
-    """The function of the recursion that is called from within it nearest its outermost end.
-
-    Its rescue rolls back to its outermost activation, so one error value ends the whole recursion; and its caller is a
-    function of the recursion that also handles nested elements, rather than the outer code that expects a whole one.
-    """
-    order = list(dict.fromkeys(c.function.entry for c in reversed(cycle)))
-    inner = order[1:] or order
-    said = f"{len(order)} function{'s' if len(order) > 1 else ''} take part in the recursion"
-    where = "called from its outermost function" if len(order) > 1 else "the only one"
-    choices = []
-    for entry in inner:
-        candidate = next(c for c in reversed(cycle) if c.function.entry == entry)
-        choices.append(Choice(candidate, decide(image, candidate.function, candidate.sites), (said, where)))
-    return next((c for c in choices if c.result.hazard is None), choices[0])
+def _point(
+    candidate: Candidate, verdict: Literal["chosen", "net", "rejected"], score: int | None, reasons: tuple[str, ...]
+) -> RescuePoint:
+    function = candidate.function
+    return RescuePoint(
+        address=function.entry, symbol=function.symbol, frame=candidate.frame.index, verdict=verdict, score=score,
+        reasons=reasons,
+    )  # fmt: skip

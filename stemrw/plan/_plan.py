@@ -10,9 +10,10 @@ from stemrw.documents.rules import AnyRule, Escalate
 from stemrw.errors import LocalizationError
 from stemrw.image import Image
 from stemrw.localize import identity
-from stemrw.plan._choose import Choice, choose
+from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
+from stemrw.plan._reading import Reading
 from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
 
@@ -24,6 +25,7 @@ def plan(
     known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     nets: bool = True,
+    policy: Policy = "evidence",
     guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
@@ -34,20 +36,22 @@ def plan(
     `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
     but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
     in, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what is done in a rescue's
-    place. `nets` False leaves out the safety nets (callers that become regions too). `escalate` lets a fault that
-    repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
-    guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be
-    a region, or a predicate stands where no instruction begins.
+    place. `nets` False leaves out the safety nets (callers that become regions too). `policy` is how value and place
+    are chosen; others than "evidence" are there to compare with. `escalate` lets a fault that repeats for ever be
+    rescued further out, where there is more than one region. `guard` says which heap blocks are guarded: those that the
+    reports name, all of the file's, or none.
+
+    Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
+    reading = Reading(image)
+    nets = nets and not wants_to_be_outermost(strategy)
     for localization in localizations:
-        for position, choice in enumerate(
-            choose(localization, image, nets=nets and not wants_to_be_outermost(strategy))
-        ):
+        for position, choice in enumerate(choose(localization, reading, nets=nets, policy=policy)):
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position > 0)
             other = regions.get(region.address)
@@ -99,6 +103,9 @@ def _region(
         return_evidence=evidence,
         check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
+        candidates=choice.result.candidates,
+        considered=choice.considered,
+        rules=choice.result.rules,
     )
 
 
@@ -106,11 +113,12 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     """The same function for two faults: the first decides what it returns, unless the user does."""
     why = (*one.why, *(w for w in other.why if w not in one.why))
     if override:
-        result = other.model_dump(include={"return_kind", "return_value", "return_evidence"})
-        one = one.model_copy(update=result)
+        taken = ("return_kind", "return_value", "return_evidence", "candidates")
+        one = one.model_copy(update={name: getattr(other, name) for name in taken})
+    considered = tuple(dict.fromkeys((*one.considered, *other.considered)))
     about = {rule.subject() for rule in one.rules}
     more = (rule for rule in other.rules if rule.subject() not in about)
-    one = one.model_copy(update={"rules": (*one.rules, *more)})
+    one = one.model_copy(update={"rules": (*one.rules, *more), "considered": considered})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

@@ -168,7 +168,7 @@ def test_early_exits_say_what_failure_is(image: Image, names: dict[str, int]) ->
     """Without a known call: no caller tests the result, the function returns -1 for itself."""
     region = primary(plan(localization(image, names["early"], pinned=True), image))
     assert region.return_value == MINUS_ONE
-    assert "early exits" in region.return_evidence[0]
+    assert any("early exits" in each for each in region.return_evidence)
 
 
 def test_function_that_never_returns_is_skipped(image: Image, names: dict[str, int]) -> None:

@@ -1,0 +1,68 @@
+"""An `Explanation` for people, as a tree."""
+
+from __future__ import annotations
+
+from stemrw.cli._render import region_name, returned_value, value_text
+from stemrw.cli._tree import Node
+from stemrw.documents.evidence import RescuePoint
+from stemrw.documents.explanation import Explanation
+from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.rules import AnyRule
+from stemrw.text import counted
+
+_VERDICTS = {"chosen": "bold green", "net": "cyan", "rejected": ""}
+
+
+def explained(explanation: Explanation) -> Node:
+    """Everything: the faults, then each region with the places, values and rules that were considered."""
+    done = "was hardened" if explanation.hardened else "would be hardened"
+    root = Node(f"{explanation.path}: {done} with {counted(len(explanation.regions), 'region')}", "bold")
+    for fault in explanation.faults:
+        at = f" at {fault.address:#x}" if fault.address is not None else ""
+        node = root.add(f"fault: {fault.fault_class or 'any class'}{at}, {counted(fault.frames, 'frame')} in this file")
+        for line in fault.located:
+            node.add(line)
+    for region in explanation.regions:
+        _region(root, region)
+    for rule in explanation.rules:
+        _rule(root, rule)
+    return root
+
+
+def _region(root: Node, region: PlannedRegion) -> None:
+    node = root.add(f"region {region_name(region)} returns {returned_value(region)}", "bold cyan")
+    why = node.add("why this function")
+    for line in region.why:
+        why.add(line)
+    if len(region.considered) > 1:
+        places = node.add("places to return from, from the fault outwards")
+        for point in region.considered:
+            _point(places, point)
+    if region.candidates:
+        values = node.add("values to return, the best first")
+        for candidate in region.candidates:
+            text = value_text(candidate.kind, candidate.value)
+            style = "green" if (candidate.kind, candidate.value) == (region.return_kind, region.return_value) else ""
+            each = values.add(f"{text}: {counted(candidate.score, 'point')}", style)
+            for line in candidate.evidence:
+                each.add(line)
+    for rule in region.rules:
+        _rule(node, rule)
+
+
+def _point(places: Node, point: RescuePoint) -> None:
+    name = f"{point.symbol} at {point.address:#x}" if point.symbol else f"{point.address:#x}"
+    frame = f", frame {point.frame}" if point.frame >= 0 else ""
+    score = f", {counted(point.score, 'point')}" if point.score is not None else ""
+    verdict = "safety net" if point.verdict == "net" else point.verdict
+    node = places.add(f"{name}{frame}: {verdict}{score}", _VERDICTS[point.verdict])
+    for line in point.reasons:
+        node.add(line)
+
+
+def _rule(node: Node, rule: AnyRule) -> None:
+    fields = rule.model_dump(mode="json", exclude={"kind", "why"}, exclude_none=True)
+    said = ", ".join(f"{name} {value}" for name, value in fields.items())
+    each = node.add(f"rule {rule.kind}" + (f": {said}" if said else ""))
+    if rule.why:
+        each.add(rule.why)

@@ -1,0 +1,112 @@
+"""What callers do with a result, without knowing its value: the active caller, the ones around it, all others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from stemrw.image import Function
+from stemrw.plan._flow import Sighting, Use, follow
+from stemrw.plan._operands import CALLEE_SAVED, constant_set, operands
+from stemrw.plan._reading import Reading
+
+_MAXIMUM_CALLERS = 24
+_MAXIMUM_CONSTANT_SITES = 400
+_XMM_SOURCE = re.compile(r"\bxmm0\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A call: the address behind it, and the function that it stands in."""
+
+    behind: int
+    caller: Function
+
+
+def uses(reading: Reading, sites: Sequence[Site], depth: int = 3) -> list[Sighting]:
+    """What the active caller does with the result; where it hands the result on, what the next one does, and so on."""
+    if not sites:
+        return []
+    found: list[Sighting] = []
+    for sighting in follow(reading.code(sites[0].caller), sites[0].behind, "rax"):
+        if sighting.use is Use.RETURNED and depth and len(sites) > 1:
+            found += uses(reading, sites[1:], depth - 1)
+        else:
+            found.append(sighting)
+    return found
+
+
+def other_sites(reading: Reading, function: Function, active: Sequence[Site]) -> list[Site]:
+    """Calls of a function elsewhere in the file, not the active one."""
+    known = active[0].behind if active else None
+    calls = islice(reading.image.callers(function), _MAXIMUM_CALLERS)
+    return [Site(call.end, caller) for call, caller in calls if call.is_call and call.end != known]
+
+
+def takes_double(reading: Reading, site: Site) -> bool:
+    """Whether xmm0 is read after the call before it is written, and rax is not."""
+    read, address = reading.code(site.caller), site.behind
+    for _ in range(10):
+        instruction = read(address)
+        if instruction is None or instruction.is_call or instruction.is_stop or instruction.is_jump:
+            return False
+        destination, _, source = instruction.operands.partition(",")
+        if _XMM_SOURCE.search(instruction.operands):
+            if instruction.mnemonic.startswith(("pxor", "xorp", "vpxor", "vxorp")):
+                return False
+            moved = instruction.mnemonic.startswith(("mov", "cvt", "sqrt", "vmov"))
+            return bool(_XMM_SOURCE.search(source)) or not (moved and destination.strip() == "xmm0")
+        if "rax" in operands(instruction).read | operands(instruction).address:
+            return False
+        address = instruction.end
+    return False
+
+
+def returned_constants(reading: Reading, function: Function) -> dict[int, int]:
+    """Constants that reach a return in the result register, with how many places put them there."""
+    read = reading.code(function)
+    found: dict[int, int] = {}
+    sites = [(i, c) for i in reading.image.whole_body(function) if (c := constant_set(i)) is not None]
+    for instruction, (register, value, _) in sites[:_MAXIMUM_CONSTANT_SITES]:
+        seen = follow(read, instruction.end, register, budget=20, branches=1)
+        if any(u.use is Use.RETURNED for u in seen) and all(u.use in (Use.RETURNED, Use.LOST) for u in seen):
+            found[value] = found.get(value, 0) + 1
+    return found
+
+
+def calls_again_at_once(reading: Reading, site: Site) -> bool:
+    """Whether a way leads from behind the call back to it on which nothing changes that lasts.
+
+    After a rescue all memory is as it was before the call. If the way back to the call holds no other call, no store
+    and no write to a register that outlives it, the next call is the same call, and fails in the same way.
+    """
+    read = reading.code(site.caller)
+    # Registers whose value on this way comes from memory, constants and unchanged registers alone: the same each time.
+    work: list[tuple[int, frozenset[str]]] = [(site.behind, frozenset(("rax",)))]
+    seen: set[tuple[int, frozenset[str]]] = set()
+    while work and len(seen) < 400:
+        address, derived = work.pop()
+        instruction = read(address)
+        if instruction is None or (address, derived) in seen:
+            continue
+        seen.add((address, derived))
+        if instruction.is_call:
+            if instruction.end == site.behind:
+                return True
+            continue
+        ops = operands(instruction)
+        if instruction.mnemonic in ("push", "pop") or instruction.is_return:
+            continue
+        if ops.stores and (instruction.mnemonic != "mov" or ops.read - derived):
+            continue  # memory changes; storing the same again does not count
+        if ops.written & CALLEE_SAVED and (ops.read & ops.written) - derived:
+            continue  # a counter or cursor moves on
+        derived |= ops.written
+        target = instruction.target
+        if instruction.is_jump and target is not None:
+            work.append((target, derived))
+        if not instruction.is_stop:
+            work.append((instruction.end, derived))
+    return False
