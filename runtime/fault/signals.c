@@ -160,12 +160,8 @@ static void leave_cache(struct context *context, struct os_context *at) {
 
 /* A strategy may go on from where the fault was. */
 static void keep_registers(struct context *context, struct os_context *at) {
-    const uint64_t *const from[] = {&at->rax, &at->rcx, &at->rdx, &at->rbx, &at->rsp, &at->rbp, &at->rsi, &at->rdi,
-                                    &at->r8,  &at->r9,  &at->r10, &at->r11, &at->r12, &at->r13, &at->r14, &at->r15};
     exact_state(context, at);
-    for (unsigned i = 0; i < 16; i++)
-        context->registers.general[i] = *from[i];
-    context->registers.flags = at->eflags;
+    exact_keep(context, at);
 }
 
 static void on_signal(int signal, struct os_siginfo *info, struct os_context *at) {

@@ -135,28 +135,15 @@ int os_parent(void) {
     return (int)os_call(NR_getppid, 0, 0, 0, 0, 0, 0);
 }
 
-static long read_program(const char *link, char *path, size_t size) {
-    return os_call(NR_readlink, (long)link, (long)path, (long)size, 0, 0, 0);
-}
-
 bool os_same_program(int process) {
-    enum { LONGEST = 1024 };
-    char link[32] = "/proc/", own[LONGEST], other[LONGEST];
-    char digits[12];
-    unsigned count = 0, at = 6;
-    for (; process > 0; process /= 10)
-        digits[count++] = (char)('0' + process % 10);
-    while (count)
-        link[at++] = digits[--count];
-    for (const char *rest = "/exe"; *rest;)
-        link[at++] = *rest++;
-    const long length = read_program("/proc/self/exe", own, sizeof own);
-    if (length <= 0 || length == LONGEST || read_program(link, other, sizeof other) != length)
-        return false;
-    for (long i = 0; i < length; i++)
-        if (own[i] != other[i])
-            return false;
-    return true;
+    enum { DEVICE, INODE, WORDS = 18 }; /* of struct stat */
+    char link[] = "/proc//////////////exe"; /* the number goes where some of the slashes are */
+    uint64_t own[WORDS], other[WORDS];
+    for (unsigned at = sizeof link - sizeof "/exe"; process > 0; process /= 10)
+        link[--at] = (char)('0' + process % 10);
+    return !os_call(NR_stat, (long)"/proc/self/exe", (long)own, 0, 0, 0, 0) &&
+           !os_call(NR_stat, (long)link, (long)other, 0, 0, 0, 0) && own[DEVICE] == other[DEVICE] &&
+           own[INODE] == other[INODE];
 }
 
 int os_gettid(void) {

@@ -85,6 +85,11 @@ struct mark {
     uint32_t tries;
     uint32_t cpu; /* fault/budget.c: the thread's CPU time when that was first asked for, in milliseconds; 0: not yet */
 };
+/* Which general register the word i from .rbx on is of. */
+enum { MARK_REGISTERS = 14 };
+static inline unsigned mark_register(unsigned i) {
+    return (unsigned)((i < 6 ? 0xfedc53ull >> 4 * i : 0xba987621ull >> 4 * (i - 6)) & 15);
+}
 enum { MARK_BYTES = 192, MARK_SLOTS = 1 << 17 };
 _Static_assert(sizeof(struct mark) == MARK_BYTES, "entry.S steps by MARK_BYTES");
 

@@ -28,20 +28,10 @@ static struct mark *choose(struct context *context) {
 void restore_registers(struct context *context, const struct mark *mark) {
     uint64_t *general = context->registers.general;
     general[RAX] = mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value;
-    general[RCX] = mark->rcx;
-    general[RDX] = context->fault_rdx == mark->rdx ? mark->rdx : 0;
-    general[RSI] = mark->rsi;
-    general[RDI] = mark->rdi;
-    general[R8] = mark->r8;
-    general[R9] = mark->r9;
-    general[R10] = mark->r10;
-    general[R11] = mark->r11;
-    general[RBX] = mark->rbx;
-    general[RBP] = mark->rbp;
-    general[R12] = mark->r12;
-    general[R13] = mark->r13;
-    general[R14] = mark->r14;
-    general[R15] = mark->r15;
+    for (unsigned i = 0; i < MARK_REGISTERS; i++)
+        general[mark_register(i)] = (&mark->rbx)[i];
+    if (context->fault_rdx != mark->rdx)
+        general[RDX] = 0;
     general[RSP] = mark->rsp + 8;
     context->registers.flags = 0x202;
     context->rescue_mxcsr = mark->mxcsr;

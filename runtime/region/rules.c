@@ -25,6 +25,13 @@ const struct rule *rule_next(const struct rule *rule) {
     return same ? next : NULL;
 }
 
+bool rule_planned(enum rule_kind kind) {
+    for (uint32_t i = 0; i < payload_header.rule_count; i++)
+        if (rules()[i].kind == kind)
+            return true;
+    return false;
+}
+
 const struct rule *rule_at(enum rule_kind kind, uintptr_t address) {
     for (uint32_t i = 0; i < payload_header.rule_count; i++)
         if (rules()[i].kind == kind && rule_address(&rules()[i]) == address)

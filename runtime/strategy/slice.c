@@ -14,13 +14,6 @@
 #include "strategy/snapshot.h"
 #include "strategy/strategy.h"
 
-bool slice_planned(void) {
-    for (uint32_t i = 0; i < payload_header.patch_count; i++)
-        if (rule_of(&patch_table()[i], RULE_SLICE))
-            return true;
-    return false;
-}
-
 bool slice_place(uintptr_t address) {
     return rule_at(RULE_SLICE, address) || rule_at(RULE_SLICE_EXIT, address);
 }

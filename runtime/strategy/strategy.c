@@ -51,11 +51,10 @@ bool strategy_wants_entry(const struct patch *patch) {
 /* A function may come back to its entry by a jump: the checkpoint stays then, and the registers are not its own. */
 static bool is_fresh(const struct context *context, const struct mark *mark) {
     const uint64_t *general = context->registers.general;
-    return mark->rsp == general[RSP] && mark->rbx == general[RBX] && mark->rbp == general[RBP] &&
-           mark->r12 == general[R12] && mark->r13 == general[R13] && mark->r14 == general[R14] &&
-           mark->r15 == general[R15] && mark->rcx == general[RCX] && mark->rdx == general[RDX] &&
-           mark->rsi == general[RSI] && mark->rdi == general[RDI] && mark->r8 == general[R8] &&
-           mark->r9 == general[R9] && mark->r10 == general[R10] && mark->r11 == general[R11];
+    bool same = mark->rsp == general[RSP];
+    for (unsigned i = 0; i < MARK_REGISTERS; i++)
+        same &= (&mark->rbx)[i] == general[mark_register(i)];
+    return same;
 }
 
 void strategy_entered(struct context *context) {

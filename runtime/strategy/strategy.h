@@ -45,7 +45,6 @@ static inline bool is_slice(const struct mark *mark) {
     return mark->return_address == SLICE_MARK;
 }
 
-bool slice_planned(void);            /* is any in this module? */
 bool slice_place(uintptr_t address); /* does one begin or end there? */
 void slice_arrive(struct context *context, uintptr_t address);
 

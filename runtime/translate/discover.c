@@ -91,7 +91,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
     block->mark = region_at(address);
     builder->has_mark |= block->mark != NULL;
     block->hook = is_hook(address);
-    block->slice = slice_place(address);
+    block->slice = builder->marked_within && slice_place(address);
     if (is_guard_entry(address)) { /* C does all of it */
         block->next = address;
         block->stop = REASON_GUARD;
@@ -100,7 +100,8 @@ static void decode_block(struct builder *builder, uint32_t index) {
     for (;;) {
         block->next = address;
         if (address != block->start &&
-            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) || slice_place(address) ||
+            (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) ||
+             (builder->marked_within && slice_place(address)) ||
              cache_find(address))) {
             add_block(builder, address, false);
             return;

@@ -9,8 +9,8 @@
 
 #include "events/perf_map.h"
 #include "fault/stack.h"
+#include "region/rules.h"
 #include "region/runtime.h"
-#include "strategy/strategy.h"
 
 struct builder *builder_create(void) {
     return os_map(0, (sizeof(struct builder) + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
@@ -95,7 +95,7 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
     builder->literal_count = builder->cold_count = builder->map_count = 0;
     builder->has_mark = builder->full = false;
     builder->shadowed = stack_guarded();
-    builder->marked_within = slice_planned() && root - load_bias() - payload_header.text_start <
+    builder->marked_within = rule_planned(RULE_SLICE) && root - load_bias() - payload_header.text_start <
                                                     payload_header.text_end - payload_header.text_start;
     builder->root = root;
     builder->arena = arena;

@@ -56,8 +56,9 @@ def patch(
     region: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SYMBOL|ADDR",
-            help="Make this function the region, whatever the report leads to. Repeatable where there is no report.",
+            metavar="SYMBOL|ADDR|A..B",
+            help="Make this function the region, whatever the report leads to. Repeatable where there is no report. "
+            "A..B: of its code from A to B, what faults is skipped.",
         ),
     ] = None,
     require: Annotated[
@@ -125,6 +126,13 @@ def patch(
             "retry (once more, in roomier memory), end-thread, end-child, die.",
         ),
     ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="With --region A..B: where the function goes on. Default: B.")
+    ] = None,
+    set_register: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="REGISTER=N", help="With --region A..B: what a register is then. Repeatable."),
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
@@ -155,7 +163,7 @@ def patch(
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import asked_errno, asked_out, plan, strategy_rules, wish
+    from stemrw.plan import asked_errno, asked_out, plan, wish
     from stemrw.rewrite import rewrite, write_output
 
     _check(file, [*(fault or []), *(require or [])], region or [], frame)
@@ -168,8 +176,9 @@ def patch(
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
+        regions, asked = _asked(image, region or [], strategy, resume, set_register or [])
         localizations = _localize(
-            image, fault or [], require or [], region or [], frame=frame, force=force, by_symbol=by_symbol
+            image, fault or [], require or [], regions, frame=frame, force=force, by_symbol=by_symbol
         )
         if profile is not None:
             budgets = [*_learned(profile, image), *budgets]
@@ -187,7 +196,7 @@ def patch(
             outputs=outputs,
             escalate=escalate,
             guard=guard.value,
-            strategy=strategy_rules(strategy, image) if strategy is not None else (),
+            strategy=asked,
         )
         if known and events_path is None:
             events_path = known.events
@@ -222,6 +231,22 @@ def _check(file: Path, faults: Sequence[Path | str], regions: list[str], frame: 
         raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
     if frame is not None and len(faults) > 1:
         raise UsageError("--frame counts in one report", hint="give exactly one --fault")
+
+
+def _asked(
+    image: Image, regions: list[str], strategy: str | None, resume: str | None, sets: list[str]
+) -> tuple[list[str], tuple[AnyRule, ...]]:
+    """The regions to look for, and the rules of the strategy; a slice stands for the function that it lies in."""
+    from stemrw.plan import slice_rules, strategy_rules
+
+    if not any(".." in region for region in regions):
+        if resume is not None or sets:
+            raise UsageError("--resume and --set are about a slice", hint="give --region A..B")
+        return regions, strategy_rules(strategy, image) if strategy is not None else ()
+    if len(regions) > 1 or strategy not in (None, "slice"):
+        raise UsageError("a slice is the one region, and its own strategy", hint="give one --region A..B")
+    function, rules = slice_rules(regions[0], image, resume=resume, sets=sets)
+    return [hex(function)], rules
 
 
 def _check_nothing_is_lost(output: Path, planned: Manifest) -> None:

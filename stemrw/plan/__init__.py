@@ -5,6 +5,7 @@ from stemrw.plan._choose import POLICIES, Policy
 from stemrw.plan._explain import explain, explain_manifest
 from stemrw.plan._outputs import asked_errno, asked_out, errno_rule
 from stemrw.plan._plan import plan
+from stemrw.plan._slice import slice_rules
 from stemrw.plan._strategy import strategy_rules
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "explain",
     "explain_manifest",
     "plan",
+    "slice_rules",
     "strategy_rules",
     "wish",
 ]

@@ -16,7 +16,7 @@ from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
 from stemrw.plan._stack import with_stack
-from stemrw.plan._strategy import with_rules
+from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
 
 def plan(
@@ -53,6 +53,7 @@ def plan(
     regions = {region.address: region for region in known}
     chosen = set()
     reading = Reading(image)
+    nets = nets and not wants_to_be_outermost(strategy)
     for localization in localizations:
         for position, choice in enumerate(choose(localization, reading, nets=nets, policy=policy)):
             asked = return_value if position == 0 else None

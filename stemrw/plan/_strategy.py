@@ -40,9 +40,14 @@ def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
 
 def with_rules(region: PlannedRegion, rules: Sequence[AnyRule], image: Image) -> PlannedRegion:
     """The region with what was asked for. Raises LocalizationError where this function cannot have it."""
-    if any(isinstance(rule, Strategy) and rule.name == "retry" for rule in rules):
+    if wants_to_be_outermost(rules):
         _check_single_entry(region, image)
     return region.model_copy(update={"rules": merged(region.rules, rules)})
+
+
+def wants_to_be_outermost(rules: Sequence[AnyRule]) -> bool:
+    """Whether a safety net around the region would keep the strategy from being followed: `retry`, with one thread."""
+    return any(isinstance(rule, Strategy) and rule.name == "retry" for rule in rules)
 
 
 def merged(one: Sequence[AnyRule], other: Sequence[AnyRule]) -> tuple[AnyRule, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -13,6 +13,7 @@ from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Image
 from stemrw.localize import localize
 from stemrw.plan import plan, strategy_rules
+from stemrw.plan._choose import choose
 from stemrw.runtime import load_image
 
 SOURCE = """
@@ -84,3 +85,17 @@ def test_no_end_of_threads_in_a_static_program_without_it(tmp_path: Path) -> Non
         pytest.skip("this C library links it always")
     with pytest.raises(UsageError, match="pthread_exit"):
         strategy_rules("end-thread", image)
+
+
+@pytest.mark.parametrize(("name", "nets"), [("retry", False), ("oblivious", True)])
+def test_retry_has_no_safety_nets(program: Path, monkeypatch: pytest.MonkeyPatch, name: str, nets: bool) -> None:
+    """A region around it would keep it from running again."""
+    image, asked = Image.open(program), []
+
+    def spy(*arguments: Any, **named: Any) -> Any:
+        asked.append(named["nets"])
+        return choose(*arguments, **named)
+
+    monkeypatch.setattr("stemrw.plan._plan.choose", spy)
+    plan(localize(None, image, region="work"), image, strategy=strategy_rules(name, image))
+    assert asked == [nets]

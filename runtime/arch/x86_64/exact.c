@@ -125,7 +125,7 @@ static struct bookkeeping read_again(enum source_kind kind, uintptr_t code, uint
     return book;
 }
 
-static uint64_t *register_of(struct os_context *at, unsigned number) {
+__attribute__((noinline)) static uint64_t *register_of(struct os_context *at, unsigned number) {
     uint64_t *const places[] = {&at->rax, &at->rcx, &at->rdx, &at->rbx, &at->rsp, &at->rbp, &at->rsi, &at->rdi,
                                 &at->r8,  &at->r9,  &at->r10, &at->r11, &at->r12, &at->r13, &at->r14, &at->r15};
     return places[number];
@@ -165,6 +165,12 @@ bool exact_state(const struct context *context, struct os_context *at) {
             *register_of(at, book.holds[i]) = context->spill[i];
     at->rip = source;
     return true;
+}
+
+void exact_keep(struct context *context, struct os_context *at) {
+    for (unsigned number = 0; number < 16; number++)
+        context->registers.general[number] = *register_of(at, number);
+    context->registers.flags = at->eflags;
 }
 
 void exact_resume(const struct context *context, struct os_context *at) {

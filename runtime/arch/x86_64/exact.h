@@ -10,6 +10,9 @@
  * not in the cache, nothing was changed. */
 bool exact_state(const struct context *context, struct os_context *at);
 
+/* The same into .registers. */
+void exact_keep(struct context *context, struct os_context *at);
+
 /* The program's state as the runtime's C has left it in .registers, to go on at .resume. */
 void exact_resume(const struct context *context, struct os_context *at);
 
