@@ -28,8 +28,7 @@ class Sample:
 
     `signal` is the one that kills it; `classes` are the fault classes (any of them is right) that a report and a
     recovery may name; `region` is the function whose emulation undoes all the work for the bad record; `flags` are
-    extra compiler flags; `drivers` the main programs it can be built with; `glibc`: it needs the GNU C library;
-    `lost`: nothing on the stack tells where the program was, so that the region must be named.
+    extra compiler flags; `drivers` the main programs it can be built with; `glibc`: it needs the GNU C library.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Sample:
     flags: tuple[str, ...] = ()
     drivers: tuple[str, ...] = ("main",)
     glibc: bool = False
-    lost: bool = False
 
     @property
     def path(self) -> Path:
@@ -64,9 +62,8 @@ def _sample(
     flags: tuple[str, ...] = (),
     drivers: tuple[str, ...] = ("main",),
     glibc: bool = False,
-    lost: bool = False,
 ) -> Sample:
-    return Sample(name, number, frozenset(classes), region=region, flags=flags, drivers=drivers, glibc=glibc, lost=lost)
+    return Sample(name, number, frozenset(classes), region=region, flags=flags, drivers=drivers, glibc=glibc)
 
 
 _SEGV, _BUS, _FPE, _ILL = signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL
@@ -98,7 +95,7 @@ SAMPLES = (
     _sample("terminate", _ABRT, "abort"),
     _sample("uncaught", _ABRT, "abort"),
     _sample("stack-smash", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED),
-    _sample("stack-smash-low", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED, lost=True),
+    _sample("stack-smash-low", _SEGV, "return-address", "wild-jump", "wild-dereference", flags=_UNPROTECTED),
     _sample("wild-jump", _SEGV, "wild-jump", "wild-dereference"),
     _sample("jump-nowhere", _SEGV, "wild-jump", "wild-dereference"),
     _sample("virtual-null", _SEGV, "null-dereference"),

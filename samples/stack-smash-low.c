@@ -1,5 +1,5 @@
 /* Overruns an array on the stack: the return address becomes a possible one where nothing is mapped.  The return
- * succeeds and the fault comes with nothing left to tell where from. */
+ * succeeds and the fault comes with nothing left on the stack; only what lies below it tells where from. */
 #include "sample.h"
 
 void prepare(void) {}

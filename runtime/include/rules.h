@@ -19,6 +19,9 @@ enum rule_kind {
     RULE_GUARD_ACCESS = 11, /* instructions in [address, end) are checked against guarded blocks before they run */
     RULE_SET_ERRNO = 15, /* a rescue sets errno: to value[0]; .address: of __errno_location, 0: ask the loader */
     RULE_SET_OUT = 16,   /* a rescue writes: argument 0…5 (a pointer), offset, size 1, 2, 4, 8, value */
+    /* Before the instruction at .address: value[0] bytes of a program (enum operation) follow in value[1…4] of this rule
+     * and of those behind it, 32 bytes in each; what it computes must not be 0. */
+    RULE_PREDICATE = 19,
     RULE_ESCALATE = 17,  /* rescues that change nothing, rescues that look alike (region/escalate.c); 0: any number */
 
     /* Strategies (docs/strategies.md). */
@@ -42,6 +45,31 @@ enum strategy {
 enum guard_side {
     GUARD_ABOVE = 0, /* the block ends before the guard */
     GUARD_BELOW = 1, /* it begins behind it */
+};
+
+enum { RULE_PROGRAM_BYTES = 32, PREDICATE_BYTES = 256, PREDICATE_DEPTH = 16 };
+
+/* Of a predicate: on a stack of 64-bit values, each known or not.  Binary ones take their right operand from the top. */
+enum operation {
+    OP_REGISTER = 1, /* byte: 0…15 general, 16 the fs base */
+    OP_CONSTANT,     /* eight bytes */
+    OP_SMALL,        /* byte, sign extended */
+    OP_LOAD,         /* byte: size 1, 2, 4, 8, zero extended; of the address on the top */
+    OP_ZERO_EXTEND,  /* byte: size */
+    OP_SIGN_EXTEND,  /* byte: size */
+    OP_SHIFT_RIGHT,  /* byte: bits */
+    OP_ADD,
+    OP_SUBTRACT,
+    OP_MULTIPLY,
+    OP_MASK, /* and, bit by bit */
+    OP_EQUAL,
+    OP_BELOW,        /* unsigned < */
+    OP_BELOW_EQUAL,  /* unsigned <= */
+    OP_LESS,         /* signed < */
+    OP_LESS_EQUAL,   /* signed <= */
+    OP_BOTH,         /* of truth values, these three */
+    OP_EITHER,
+    OP_NOT,
 };
 
 struct rule {

@@ -41,7 +41,7 @@ enum reason {
     REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
     REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
     REASON_GUARD = 23, /* a heap guard could not be had, or stood in the way of native code; see docs/heap-guards.md */
-    REASON_OUTPUT = 24, /* none of these: a rescue could not set errno or an out-parameter */
+    REASON_RULE = 24, /* nothing ran natively: errno or an out-parameter could not be set, a predicate not be told */
     REASON_STRATEGY = 25, /* a fault in a region whose strategy is to let the program die of it */
     REASON_COUNT = 32,
 };

@@ -186,6 +186,7 @@ enum service {
     SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
     SERVICE_EPOCH,  /* epochs are used up */
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
+    SERVICE_CHECK,  /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
     SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */

@@ -52,5 +52,5 @@ void set_outputs(struct context *context, const struct mark *mark) {
     if (rule)
         done &= set_errno(context, rule);
     if (!done)
-        degrade(context->state, mark->patch, REASON_OUTPUT);
+        degrade(context->state, mark->patch, REASON_RULE);
 }

@@ -7,9 +7,11 @@
 #include "effects/atomics.h"
 #include "effects/effects.h"
 #include "effects/hooks.h"
+#include "fault/checks.h"
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/masked.h"
+#include "region/operand.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
@@ -264,10 +266,6 @@ static uintptr_t lowest_mapped(uintptr_t end, uint64_t *size) {
     return end - *size;
 }
 
-static unsigned modrm_register(const struct instruction *at, const uint8_t *bytes) {
-    return (bytes[at->modrm_offset] >> 3 & 7) | (at->rex & 4) << 1;
-}
-
 /* A scatter: every element whose mask bit is set.  False: the log is full. */
 static bool log_scatter(struct context *context, const struct instruction *at, const uint8_t *bytes) {
     enum { VECTOR = 64 };
@@ -296,34 +294,6 @@ static bool log_scatter(struct context *context, const struct instruction *at, c
             return false;
     }
     return true;
-}
-
-/* Where the operand that ModRM (or moffs) says begins. */
-static uint64_t operand_address(const struct context *context, const struct instruction *at, const uint8_t *bytes,
-                                uintptr_t source) {
-    const uint64_t *general = context->registers.general;
-    uint64_t address = at->rip_relative ? source + at->length : 0;
-    if (at->displacement_size == 8)
-        for (unsigned i = 0; i < 8; i++) /* moffs */
-            address |= (uint64_t)bytes[at->displacement_offset + i] << 8 * i;
-    else
-        address += (uint64_t)(int64_t)at->displacement;
-    if (at->base != REG_NONE)
-        address += general[at->base];
-    if (at->base == RSP && at->stack == STACK_POP)
-        address += at->stack_bytes;
-    if (at->index != REG_NONE)
-        address += general[at->index] * at->scale;
-    if (at->bit_offset) {
-        const unsigned reg = modrm_register(at, bytes);
-        int64_t bit = at->operand_bytes == 8   ? (int64_t)general[reg]
-                      : at->operand_bytes == 4 ? (int32_t)general[reg]
-                                               : (int16_t)general[reg];
-        address += (uint64_t)((bit >> 3) & ~(int64_t)(at->operand_bytes - 1));
-    }
-    if (at->address_size_override)
-        address = (uint32_t)address;
-    return at->segment == 0x64 ? address + context->owner : address;
 }
 
 /* A string instruction's bytes from a register on, as far as it is certain that they are accessed. */
@@ -490,6 +460,8 @@ bool serve(struct context *context) {
         return false;
     case SERVICE_HOOK:
         return hook_call(context, slot_target((uint32_t)context->argument[0]));
+    case SERVICE_CHECK:
+        return check_site(context, slot_target((uint32_t)context->argument[0]));
     case SERVICE_GUARD:
         return check_access(context);
     case SERVICE_EPOCH:

@@ -5,6 +5,7 @@
  * so that code put before a store need not save those that nobody reads.
  */
 #include "effects/hooks.h"
+#include "fault/checks.h"
 #include "guard/calls.h"
 #include "region/log.h"
 #include "region/runtime.h"
@@ -118,6 +119,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
         if ((block->stop = refusal(at)))
             return;
         at->address = address;
+        at->checks = checks_at(address, &at->decoded, at->bytes);
         builder->instruction_count++;
         block->count++;
         address += at->decoded.length;

@@ -41,6 +41,7 @@ struct source_instruction {
     uint8_t bytes[15];
     uint8_t flags_live; /* before it */
     int32_t depth;      /* … */
+    uint8_t checks;     /* enum check: what C is asked first */
 };
 
 /* Instructions with memory operands of their own kind (MEMORY_OTHER) that are carried, by the last opcode byte. */
@@ -62,15 +63,16 @@ static inline bool reads_base(const struct source_instruction *at) {
 
 enum cold_kind {
     COLD_LOG,  /* a store whose granule the filter does not know */
+    COLD_CHECK, /* an access to an address that no ordinary pointer holds */
     COLD_LINK, /* a slot's first value: ask C to link */
     COLD_JUMP, /* jcc to another unit: jmp [slot] */
 };
 
 struct cold {
     enum cold_kind kind;
-    uint32_t instruction; /* COLD_LOG */
+    uint32_t instruction; /* COLD_LOG, COLD_CHECK */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP */
-    uint32_t back;        /* COLD_LOG: offset of the store itself … */
+    uint32_t back;        /* COLD_LOG, COLD_CHECK: offset of the store itself, of what follows the check … */
     uint32_t behind;      /* … and of what follows it */
     uintptr_t source;     /* the instruction that it belongs to */
     uint32_t at;          /* offset of this cold part, when emitted */

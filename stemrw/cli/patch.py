@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,13 @@ def patch(
         typer.Option(
             metavar="SYMBOL|ADDR",
             help="Make this function the region, whatever the report leads to. Repeatable where there is no report.",
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'ADDR: EXPR'",
+            help="What must hold before the instruction at ADDR, or it is a fault: '0x4d6e: rdi < 64'. Repeatable.",
         ),
     ] = None,
     frame: Annotated[
@@ -127,7 +135,7 @@ def patch(
     from stemrw.plan import asked_errno, asked_out, plan, strategy_rules
     from stemrw.rewrite import rewrite, write_output
 
-    _check(file, fault or [], region or [], frame)
+    _check(file, [*(fault or []), *(require or [])], region or [], frame)
     value = _pattern(return_value)
     outputs: list[AnyRule] = [asked_out(text) for text in out or []]
     events_path = _events(events)
@@ -136,7 +144,9 @@ def patch(
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
         image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-        localizations = _localize(image, fault or [], region or [], frame=frame, force=force, by_symbol=by_symbol)
+        localizations = _localize(
+            image, fault or [], require or [], region or [], frame=frame, force=force, by_symbol=by_symbol
+        )
         had = (known.regions, known.rules) if known else ((), ())
         if errno is not None:
             outputs.append(asked_errno(errno, image))
@@ -166,11 +176,11 @@ def patch(
     show_text(text if as_json else said)
 
 
-def _check(file: Path, faults: list[Path], regions: list[str], frame: int | None) -> None:
+def _check(file: Path, faults: Sequence[Path | str], regions: list[str], frame: int | None) -> None:
     if not file.is_file():
         raise UsageError("there is no such file", file=file)
     if not faults and not regions:
-        raise UsageError("nothing says what to harden against", hint="give --fault REPORT or --region SYMBOL|ADDR")
+        raise UsageError("nothing says what to harden against", hint="give --fault REPORT, --require or --region")
     if faults and len(regions) > 1:
         raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
     if frame is not None and len(faults) > 1:
@@ -199,16 +209,24 @@ def _events(path: Path | None) -> str | None:
 
 
 def _localize(
-    image: Image, faults: list[Path], regions: list[str], *, frame: int | None, force: bool, by_symbol: bool
+    image: Image,
+    faults: list[Path],
+    requires: list[str],
+    regions: list[str],
+    *,
+    frame: int | None,
+    force: bool,
+    by_symbol: bool,
 ) -> list[Localization]:
     from stemrw.documents.fault_report import load_report
-    from stemrw.localize import localize
+    from stemrw.localize import localize, required
 
-    if not faults:
+    reports = [*map(load_report, faults), *(required(text, image) for text in requires)]
+    if not reports:
         return [localize(None, image, region=region, frame=frame) for region in regions]
     region = regions[0] if regions else None
     choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
-    return [localize(load_report(path), image, **choice) for path in faults]
+    return [localize(report, image, **choice) for report in reports]
 
 
 def _pattern(value: str | None) -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stemrw.errors import UsageError
+from stemrw.text import printable
 
 if TYPE_CHECKING:
     from stemrw.sense.importers import Imported
@@ -56,7 +58,7 @@ def import_(
     the file that they are about; otherwise functions are named.
     """
     from stemrw.cli._files import write_document
-    from stemrw.cli._tables import progress, show_text
+    from stemrw.cli._tables import Line, progress, show, show_text
     from stemrw.sense.importers import FORMATS, import_report
 
     if kind is not None and kind not in FORMATS:
@@ -70,9 +72,11 @@ def import_(
     text = done.report.to_json()
     if str(output) == "-":
         show_text(text)
+        print("\n".join(f"stemrw: {printable(line)}" for line in _said(done)), file=sys.stderr)
     else:
         write_document(output, text)
-    _tell(done, None if str(output) == "-" else output)
+        first, *rest = _said(done)
+        show([Line(f"{output}: {first}"), *(Line(f"  {line}") for line in rest)])
 
 
 @report.command("show", epilog=_SHOW_EPILOG)
@@ -92,19 +96,16 @@ def show_(
         show(reported(found))
 
 
-def _tell(done: Imported, output: Path | None) -> None:
-    """What was made, and what was not, on standard error."""
+def _said(done: Imported) -> Iterator[str]:
+    """What was made, what could not be believed, and what was left out."""
     from stemrw.cli._reported import place
-    from stemrw.text import printable
 
-    said = f"{done.report.fault_class} in {place(done.report.pc)}, from {done.chosen!r}"
-    lines = [f"{said}; report written to {output}" if output else said]
-    lines += [f"note: {note}" for note in done.notes]
-    lines += [f"left out: error {number}, {what}: {why}" for number, what, why in done.left_out[:_LISTED]]
+    yield f"{done.report.fault_class} in {place(done.report.pc)}, from {done.chosen}"
+    yield from (f"note: {note}" for note in done.notes)
+    for number, what, why in done.left_out[:_LISTED]:
+        yield f"left out: error {number}, {what}: {why}"
     if len(done.left_out) > _LISTED:
-        lines.append(f"left out: {len(done.left_out) - _LISTED} more errors (--error chooses one)")
-    for line in lines:
-        print(f"stemrw: {printable(line)}", file=sys.stderr)
+        yield f"left out: {len(done.left_out) - _LISTED:,} more errors (--error chooses one)"
 
 
 _LISTED = 10

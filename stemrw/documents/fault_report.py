@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, ValidationError
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.predicate import PredicateError, parse
 from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
 from stemrw.text import printable as printable
@@ -159,6 +160,9 @@ class FaultReport(Document):
     instruction: Instruction | None = None
     registers: dict[str, Word] = Field(default_factory=dict)
 
+    predicate: str | None = None
+    """For the class `predicate`: what must hold at `pc` before the instruction executes."""
+
     pc: Location
     backtrace: tuple[Frame, ...] = ()
     """Innermost first; frame 0 is `pc`."""
@@ -191,6 +195,7 @@ class _HandWritten(Document):
     function: Annotated[str | int, Field(union_mode="left_to_right")] | None = None
     address: Word | None = None
     fault_class: FaultClass = Field(validation_alias="class")
+    predicate: str | None = None
     build_id: HexBytes | None = None
     sha256: Sha256 | None = None
 
@@ -206,7 +211,10 @@ class _HandWritten(Document):
 
     def report(self) -> FaultReport:
         module = ModuleInfo(path=self.binary, build_id=self.build_id, sha256=self.sha256)
-        return FaultReport(fault_class=self.fault_class, program=module, modules=(module,), pc=self.location())
+        where = self.location()
+        return FaultReport(
+            fault_class=self.fault_class, program=module, modules=(module,), pc=where, predicate=self.predicate
+        )
 
 
 def load_report(path: Path) -> FaultReport:
@@ -232,14 +240,30 @@ def parse_report(data: Any, path: Path | str | None = None) -> FaultReport:
         raise DocumentError("no program is named", file=path, hint=hint)
     try:
         if "binary" not in data:
-            return FaultReport.model_validate(data)
+            return _with_predicate(FaultReport.model_validate(data), path)
         short = _HandWritten.model_validate(data)
         if short.address is None and short.function is None:
             raise DocumentError("neither `address` nor `function` is given", file=path, hint="one of them says where")
-        return short.report()
+        return _with_predicate(short.report(), path)
     except ValidationError as error:
         what = _unknown_class(data) or complaint(error)
         raise DocumentError(what, file=path, hint="docs/fault-report.md describes every field") from None
+
+
+def _with_predicate(report: FaultReport, path: Path | str | None) -> FaultReport:
+    """The report, if it says what a report of its class has to say about a predicate."""
+    if (report.fault_class == "predicate") != (report.predicate is not None):
+        hint = 'such as "class": "predicate", "predicate": "rdi < 64"'
+        raise DocumentError("the class `predicate` and a predicate belong together", file=path, hint=hint)
+    if report.predicate is not None:
+        if report.pc.address is None:
+            hint = "`address` is that of the instruction before which it must hold"
+            raise DocumentError("a predicate needs an address", file=path, hint=hint)
+        try:
+            parse(report.predicate)
+        except PredicateError as error:
+            raise DocumentError(str(error), file=path, hint="docs/checks.md describes the language") from None
+    return report
 
 
 def _unknown_class(data: dict[str, Any]) -> str | None:

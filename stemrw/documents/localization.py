@@ -60,6 +60,8 @@ class Localization(Document):
     truncated: bool = False
     detector: Detector | None = None
     """Which part of the C library noticed the fault: its heap, a fortified function, the stack protector, an assert."""
+    predicate: str | None = None
+    """What must hold at `fault_pc`, for a fault of class `predicate`."""
     allocated: tuple[LocalizedFrame, ...] = ()
     """Frames of this file, innermost first, in which the misused heap block was allocated; `index` counts there."""
     below: bool = False

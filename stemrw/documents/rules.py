@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stemrw.documents.base import Address, Document
+from stemrw.documents.predicate import parse
 
 STRATEGIES = ("return", "die", "oblivious", "retry", "end-thread", "end-child", "slice")
 """What can be done about a fault, in the order of `enum strategy` in runtime/include/rules.h (docs/strategies.md)."""
@@ -131,6 +132,20 @@ class Escalate(Rule):
         return (self.kind,)
 
 
+class Predicate(Rule):
+    """What must hold before the instruction at `address` executes; otherwise it is a fault of class `predicate`."""
+
+    kind: Literal["predicate"] = "predicate"
+    address: Address
+    require: str
+
+    @field_validator("require")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        parse(value)
+        return value
+
+
 class Strategy(Rule):
     """What is done about a fault in the region in place of returning an error value, where it can be.
 
@@ -188,6 +203,7 @@ RULES: tuple[type[Rule], ...] = (
     SetErrno,
     SetOut,
     Escalate,
+    Predicate,
     Strategy,
     Slice,
     SliceExit,
@@ -196,6 +212,16 @@ RULES: tuple[type[Rule], ...] = (
 """Every kind, as docs/manifest.md describes them."""
 
 AnyRule = Annotated[
-    Budget | GuardSite | GuardAccess | SetErrno | SetOut | Escalate | Strategy | Slice | SliceExit | SliceSet,
+    Budget
+    | GuardSite
+    | GuardAccess
+    | SetErrno
+    | SetOut
+    | Escalate
+    | Predicate
+    | Strategy
+    | Slice
+    | SliceExit
+    | SliceSet,
     Field(discriminator="kind"),
 ]

@@ -78,6 +78,7 @@ def localize(
         pinned=pinned,
         truncated=report.backtrace_truncated is not None,
         detector=_detector(report),
+        predicate=report.predicate,
         allocated=tuple(_allocated(report, match.module.path, image)),
         below=report.block is not None and (report.block.offset or 0) < 0,
         evidence=tuple(evidence),

@@ -12,6 +12,7 @@ from stemrw.image import Image
 from stemrw.localize import identity
 from stemrw.plan._choose import Choice, choose
 from stemrw.plan._guard import Guard, guards
+from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._strategy import with_rules
 
 
@@ -36,7 +37,7 @@ def plan(
     place. `nets` False leaves out the safety nets (callers that become regions too). `escalate` lets a fault that
     repeats for ever be rescued further out, where there is more than one region. `guard` says which heap blocks are
     guarded: those that the reports name, all of the file's, or none. Raises LocalizationError where no function can be
-    a region.
+    a region, or a predicate stands where no instruction begins.
     """
     if isinstance(localizations, Localization):
         localizations = (localizations,)
@@ -50,7 +51,8 @@ def plan(
             other = regions.get(region.address)
             region = region if other is None else _merged(other, region, override=asked is not None)
             if position == 0:
-                region = with_rules(_with(region, outputs), strategy, image)
+                asked_rules = (*outputs, *predicate_rules(localization, image))
+                region = with_rules(_with(region, asked_rules), strategy, image)
             regions[region.address] = region
     planned = list(regions.values())
     if escalate and len(planned) > 1:
@@ -93,7 +95,7 @@ def _region(
         return_kind=kind,
         return_value=value,
         return_evidence=evidence,
-        check_address=pc if checked else None,
+        check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
     )
 

@@ -18,6 +18,7 @@ from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
 from stemrw.rewrite._edited import Edited
 from stemrw.rewrite._entry import ENDBR64, Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
+from stemrw.rewrite._predicate import compile_predicate, records
 from stemrw.runtime import RuntimeImage, load_image
 
 _SHOFF, _SHNUM = 0x28, 0x3C  # of e_shoff and e_shnum in the file header
@@ -161,7 +162,9 @@ def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, events_pa
     for site in sites:
         moved = displace(site.entry.instructions, site.entry.original, site.entry.end)
         size += align(len(moved.code), _DISPLACED_ALIGN)
-    rules = len(plan.rules) + sum(len(region.rules) for region in plan.regions)
+    rules = sum(
+        len(_words(rule, image)) for rule in (*plan.rules, *(r for region in plan.regions for r in region.rules))
+    )
     return size + rules * image.structs["rule"].size + len(_path(events_path))
 
 
@@ -243,10 +246,18 @@ def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage) -> list[byte
     found = []
     for owner, rule in owned:
         kind = image.constants[f"RULE_{rule.kind.upper().replace('-', '_')}"]
-        words = struct.pack(f"<{len(rule.values())}Q", *rule.values())
-        packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=words)
-        found.append(((owner, kind, rule.address or 0), packed))
-    return [packed for _, packed in sorted(found)]
+        for words in _words(rule, image):
+            value = struct.pack(f"<{len(words)}Q", *words)
+            packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=value)
+            found.append(((owner, kind, rule.address or 0), packed))
+    return [packed for _, packed in sorted(found, key=lambda entry: entry[0])]
+
+
+def _words(rule: AnyRule, image: RuntimeImage) -> list[tuple[int, ...]]:
+    """The words of each record that a rule becomes."""
+    if rule.kind == "predicate":
+        return records(compile_predicate(rule.require, image), image)
+    return [rule.values()]
 
 
 def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:

@@ -23,6 +23,8 @@ _NO_REGISTER = frozenset((Register.NONE, Register.RIP, Register.EIP))
 """What adds nothing to a displacement: those relative to the instruction pointer are absolute already."""
 _SEGMENT_BASES = {Register.FS: "fs_base", Register.GS: "gs_base"}
 
+_IMMEDIATES = (iced_x86.OpKind.IMMEDIATE8TO64, iced_x86.OpKind.IMMEDIATE32TO64)
+
 _names = {value: name.lower() for name, value in vars(Register).items() if name.isupper()}
 _information = iced_x86.InstructionInfoFactory()
 _formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
@@ -79,6 +81,19 @@ def decode(
     text = str(_formatter.format(shown))
     mnemonic = str(_formatter.format_mnemonic(instruction, iced_x86.FormatMnemonicOptions.NO_PREFIXES))
     return Decoded(code[: instruction.len], mnemonic, text, tuple(accesses))
+
+
+def prologue_depth(code: bytes) -> int:
+    """Bytes that a function's first instructions, up to a call or branch, put on the stack below the return address."""
+    depth = 0
+    for instruction in iced_x86.Decoder(64, code):
+        if instruction.flow_control != iced_x86.FlowControl.NEXT:
+            break
+        depth -= instruction.stack_pointer_increment
+        known = instruction.mnemonic == iced_x86.Mnemonic.SUB and instruction.op1_kind in _IMMEDIATES
+        if known and instruction.op0_register == Register.RSP:
+            depth += instruction.immediate(1)
+    return depth
 
 
 def follows_call(code: bytes) -> bool:

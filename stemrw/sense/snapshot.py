@@ -17,7 +17,8 @@ from stemrw.sense import process, ptrace
 from stemrw.sense.process import Mapping
 
 PAGE = 4096
-RED_ZONE = 128
+BELOW_STACK = 8 << 10
+"""Bytes below the stack pointer that are copied too: the red zone, and what returned functions have left there."""
 MAX_STACK = 64 << 20
 """Bytes of stack copied at most.  The usual limit of a stack is 8 MiB."""
 CODE_BYTES = 16
@@ -168,7 +169,7 @@ def stack_range(maps: tuple[Mapping, ...], stack_pointer: int) -> list[tuple[int
     """From below the stack pointer to the end of its mapping; an exhausted stack begins above the stack pointer."""
     for mapping in maps:
         if mapping.end > stack_pointer and mapping.readable and mapping.writable:
-            start = max(mapping.start, (stack_pointer - RED_ZONE) & ~(PAGE - 1))
+            start = max(mapping.start, (stack_pointer - BELOW_STACK) & ~(PAGE - 1))
             return [(start, min(mapping.end, start + MAX_STACK))]
     return []
 

@@ -2,7 +2,9 @@
 
 drgn unwinds a core file of the copied stack.  It is used for what CFI proves only: where code has none it would go on
 by frame pointers, so the frames behind such code are dropped.  What follows is a guess and marked as one: words on the
-stack that point right behind a call instruction, each followed by CFI as far as that holds.
+stack that point right behind a call instruction, each followed by CFI as far as that holds.  A function that returned
+to where no code is has left the stack, but not without a trace: the return address of its last call is still below, and
+by the CFI at that place its frame ended right where the stack pointer is now.
 
 drgn ends a trace after 1,024 frames.  A deeper one is continued from the registers of its last frame: the core file is
 a memory file whose register note is rewritten in place (98,000 frames in 0.3 s).
@@ -14,20 +16,24 @@ import os
 import struct
 from collections.abc import Iterator
 from collections.abc import Mapping as Registers
+from itertools import islice
 from typing import NamedTuple
 
 import drgn
 
 from stemrw.sense.address_space import AddressSpace
-from stemrw.sense.code import follows_call
+from stemrw.sense.code import follows_call, prologue_depth
 from stemrw.sense.core import write_core
 from stemrw.sense.ptrace import REGISTERS
-from stemrw.sense.snapshot import Snapshot
+from stemrw.sense.snapshot import BELOW_STACK, Snapshot
 
 MAX_FRAMES = 1_000_000
 MAX_GUESSES = 32
 _SCANNED_BYTES = 64 << 10
 _DRGN_FRAMES = 1024
+MAX_LEFT = 4
+PROLOGUE_BYTES = 64
+WORD = 8
 
 
 class RawFrame(NamedTuple):
@@ -81,7 +87,8 @@ class Unwinder:
         """All frames, innermost first."""
         frames, note = self._certain(registers)
         if note is not None and len(frames) < MAX_FRAMES:
-            frames += self._guesses(frames[-1], registers)
+            left = self._left(registers) if len(frames) == 1 else []
+            frames += [*left, *self._guesses(frames[-1], registers)]
         return Backtrace(frames, note)
 
     def symbol(self, address: int) -> str | None:
@@ -191,6 +198,46 @@ class Unwinder:
             if extra.loaded_file_bias != bias:  # None: it is not used
                 self._unusable.add(module.path)
         return program
+
+    def _left(self, registers: Registers[str, int]) -> list[RawFrame]:
+        """What may have just returned to where no code is, each behind its last call, likelier ones first.
+
+        Others that had been called from the same place may have left the same trace: the program's own come first.
+        """
+        top = registers["rsp"]
+        above = self._snapshot.memory.word(top)
+        if self._space.is_code(registers["rip"]) or (above is not None and self._is_return_address(above)):
+            return []  # it was called, not returned to
+        found: list[RawFrame] = []
+        for slot in range((top & ~7) - 2 * WORD, top - BELOW_STACK, -WORD):
+            pc = self._snapshot.memory.word(slot)
+            if pc is None:
+                break
+            if self._is_return_address(pc) and self._has_cfi(pc - 1) and self._ended(pc, slot + WORD, registers):
+                found.append(RawFrame(pc, slot + WORD, return_address=True, certain=False))
+        return sorted(found, key=lambda frame: not self._is_own(frame.pc))[:MAX_LEFT]
+
+    def _is_own(self, address: int) -> bool:
+        place = self._space.place(address)
+        return place is not None and place.module.path == self._snapshot.exe
+
+    def _ended(self, pc: int, stack: int, registers: Registers[str, int]) -> bool:
+        """Whether a frame that had called up to `pc`, with its stack pointer there, ended where it is now.
+
+        Where unwind information counts from rbp, which was restored from the same frame, its first instructions tell.
+        """
+        top = registers["rsp"]
+
+        def end(rbp: int) -> int | None:
+            at = {**registers, "rip": pc - 1, "rsp": stack, "rbp": rbp}
+            outer = next(islice(self._unwind(at, depth_one=True), 1, None), None)
+            return outer.stack if outer is not None else None
+
+        place = self._space.place(pc)
+        start = place.module.function(place.address - 1) if place is not None else None
+        if place is None or start is None or end(top - 2 * WORD) != top:
+            return False
+        return end(0) == top or stack + WORD + prologue_depth(place.module.read(start, PROLOGUE_BYTES)) == top
 
     def _guesses(self, last: RawFrame, registers: Registers[str, int]) -> list[RawFrame]:
         """Return addresses that the stack seems to hold above the last certain frame."""

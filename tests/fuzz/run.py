@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The coverage-guided fuzzer of a Python target; scripts/fuzz starts it.
 
-    run.py elf|documents LIBFUZZER-ARGUMENT...
+    run.py elf|documents|imports LIBFUZZER-ARGUMENT...
 
 libFuzzer starts this file again by its name where it merges corpora, so the target's name travels in FUZZ_TARGET too.
 """

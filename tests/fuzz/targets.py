@@ -16,11 +16,12 @@ from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.manifest import Manifest, load_manifest
 from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.elf import Elf, RelativePointers, dynamic_symbols, relocations
-from stemrw.errors import BinaryError, DocumentError, StemrwError
+from stemrw.errors import BinaryError, DocumentError, StemrwError, UsageError
 from stemrw.image import Function, Image, unwind_table
 from stemrw.rewrite import Target, revert, rewrite, survey
+from stemrw.sense.importers import import_report
 
-MAX_BYTES = {"elf": 1 << 14, "documents": 1 << 13}
+MAX_BYTES = {"elf": 1 << 14, "documents": 1 << 13, "imports": 1 << 13}
 _ASKED = 3
 """Functions of one file that are looked at."""
 
@@ -98,6 +99,21 @@ def documents(data: bytes) -> None:
         json.loads(text)
 
 
+def imports(data: bytes) -> None:
+    """What other tools say: a report that can be written and read, or a refusal.  Raises what is a bug."""
+    path = _scratch()
+    path.write_bytes(data)
+    try:
+        done = import_report(path)
+    except (DocumentError, UsageError) as error:
+        _is_sentence(error)
+        return
+    text = done.report.to_json()
+    path.write_text(text)
+    assert load_report(path) == done.report, text
+    assert done.report.backtrace and done.chosen.isprintable()
+
+
 def _is_sentence(error: StemrwError) -> None:
     text = str(error)
     assert text.isprintable() and len(text) < 2000, text
@@ -110,4 +126,4 @@ def _scratch() -> Path:
     return Path(name)
 
 
-TARGETS: dict[str, Any] = {"elf": elf, "documents": documents}
+TARGETS: dict[str, Any] = {"elf": elf, "documents": documents, "imports": imports}

@@ -1,4 +1,4 @@
-"""`--errno` and `--out`: what is understood, what is refused, and whose rules win."""
+"""`--errno`, `--out` and `--require`: what is understood, what is refused, and whose rules win."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from elf_programs import compile_program, stripped, symbols
 from stemrw.documents.rules import AnyRule, SetErrno, SetOut
 from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Image
-from stemrw.localize import localize
+from stemrw.localize import localize, required
 from stemrw.plan import asked_errno, asked_out, plan
 from stemrw.plan._errno import ERRNO
 
@@ -109,3 +109,28 @@ def test_escalation_needs_a_region_further_out(dynamic: Path) -> None:
 def _said(rules: tuple[AnyRule, ...]) -> list[str]:
     assert all(isinstance(rule, SetErrno | SetOut) for rule in rules)
     return [rule.why for rule in rules]
+
+
+def test_a_predicate_stands_before_an_instruction(dynamic: Path) -> None:
+    image = Image.open(dynamic)
+    entry = symbols(dynamic)["inner"]
+    instruction = next(i for i in image.body(image.functions_named("inner")[0]) if i.size > 1)
+    fault = localize(required(f"{instruction.address:#x}: rdi != 0", image), image)
+    planned = plan(fault, image).regions
+    assert [(r.address, [(rule.kind, rule.address) for rule in r.rules]) for r in planned] == [
+        (entry, [("predicate", instruction.address)])
+    ]
+    assert plan(fault, image, known=planned).regions == planned
+    with pytest.raises(LocalizationError, match=r"no instruction of inner .* inside of"):
+        plan(localize(required(f"{instruction.address + 1:#x}: rdi != 0", image), image), image)
+
+
+@pytest.mark.parametrize("text", ["", "0x10", "rdi < 64", "0x10; rdi < 64", "inner: rdi", "1nner: rdi < 3 3"])
+def test_a_requirement_that_cannot_be_read(dynamic: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="--require"):
+        required(text, Image.open(dynamic))
+
+
+def test_a_requirement_of_an_unknown_function(dynamic: Path) -> None:
+    with pytest.raises(LocalizationError, match="no function is called 'outest'"):
+        required("outest+4: rdi < 64", Image.open(dynamic))

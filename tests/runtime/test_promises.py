@@ -20,6 +20,7 @@ A program says in its first lines:
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -110,7 +111,8 @@ def test_promise(tool: Tool, tmp_path: Path, source: Path, mode: str) -> None:
         native = _compile(source, tmp_path / "native", "-DORACLE=1", *flags)
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     hardened = tmp_path / "hardened"
-    options = [*_named(source, "options"), *(("--return", "-1") if _named(source, "faults") else ())]
+    asked = shlex.split(" ".join(_named(source, "options")))
+    options = [*asked, *(("--return", "-1") if _named(source, "faults") else ())]
     manifest = tool.patch(program, hardened, *regions, *options)
     events, rescues = tmp_path / "events", _named(source, "rescues")
     observed = {"STEMRW_EVENTS": str(events)} if rescues else {}

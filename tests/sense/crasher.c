@@ -54,8 +54,20 @@ KEPT int recurse_here(int n) {
     return n == -1 ? 0 : recurse_here(n + 1) + frame[n % 100];
 }
 
+KEPT int caller_of_nothing(int n) {
+    return n + 1;
+}
+
 /* The return address of this function becomes `target`. */
 KEPT void smash_here(uintptr_t target) {
+    uintptr_t *top = __builtin_frame_address(0);
+    for (int i = 0; i < 24; i++)
+        ((volatile uintptr_t *)top)[i] = target;
+}
+
+/* The same in a function that has called another one, whose return address stays below the stack. */
+KEPT void smash_and_call_here(uintptr_t target) {
+    sink = caller_of_nothing(1);
     uintptr_t *top = __builtin_frame_address(0);
     for (int i = 0; i < 24; i++)
         ((volatile uintptr_t *)top)[i] = target;
@@ -215,6 +227,7 @@ int main(int count, char **arguments) {
     CASE("overflow-handled", handle(reset_and_raise, 1); sink = recurse_here(0))
     CASE("overflow-undeliverable", handle(reset_and_raise, 0); sink = recurse_here(0))
     CASE("return-to-nowhere", smash_here(zero + 0x123456000))
+    CASE("return-after-call", smash_and_call_here(zero + 0x123456000))
     CASE("return-non-canonical", smash_here(zero + 0x3030303030303030))
     CASE("system-call", forbidden_system_call())
     CASE("thread", in_thread(thread_main))

@@ -192,6 +192,15 @@ def test_overwritten_return_address(sense: Sense, crasher: Program, what: str) -
     assert [frame for frame in report.backtrace if frame.certain] == [report.backtrace[0]]
 
 
+def test_function_that_returned_to_nowhere_is_found_below_the_stack(sense: Sense, crasher: Program) -> None:
+    """By the return address of its last call, and by unwind information that ends its frame at the stack pointer."""
+    report = sense(crasher.path, "return-after-call").report
+    assert (report.fault_class, report.pc.module) == ("return-address", None)
+    left = report.backtrace[1]
+    assert (left.symbol, left.return_address, left.certain) == ("smash_and_call_here", True, False)
+    assert "smash_and_call_here" not in names(sense(crasher.path, "return-to-nowhere").report)
+
+
 @pytest.mark.parametrize("what", ["overflow", "overflow-thread", "overflow-handled", "overflow-undeliverable"])
 def test_deep_recursion_is_cut_and_says_so(sense: Sense, crasher: Program, what: str) -> None:
     report = sense(crasher.path, what).report

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, get_args
 
+from pydantic import ValidationError
+
 from stemrw.documents.fault_report import FaultReport
-from stemrw.documents.read import MAX_BYTES
+from stemrw.documents.read import MAX_BYTES, complaint, shown
 from stemrw.errors import DocumentError, UsageError
 from stemrw.sense.importers.seen import Finding, Source
 
@@ -94,10 +96,13 @@ def from_text(
     except DocumentError as problem:
         raise DocumentError(problem.message, file=name, hint=problem.hint) from None
     number, finding = _chosen(source, error, name)
-    built = build(source, finding, program, name)
+    try:
+        built = build(source, finding, program, name)
+    except ValidationError as problem:
+        raise DocumentError(f"it says what cannot be: {complaint(problem)}", file=name) from None
     left = [(i, each) for i, each in enumerate(source.findings, 1) if i != number]
-    out = tuple((i, each.title, each.refusal or "another error") for i, each in left)
-    return Imported(built.report, finding.title, out, built.notes)
+    out = tuple((i, shown(each.title), each.refusal or "another error") for i, each in left)
+    return Imported(built.report, shown(finding.title), out, built.notes)
 
 
 def detect(text: str) -> Format | None:
@@ -146,7 +151,7 @@ def _chosen(source: Source, error: int | None, name: str) -> tuple[int, Finding]
     first = next((finding for finding in findings if finding.fault_class is not None), findings[0])
     more = f"; nor do the {len(findings) - 1} others" if len(findings) > 1 else ""
     why = first.refusal or "no stack is shown with it"
-    raise DocumentError(f"nothing here makes a fault report: {first.title}: {why}{more}", file=name)
+    raise DocumentError(f"nothing here makes a fault report: {shown(first.title)}: {why}{more}", file=name)
 
 
 def _core(descriptor: int, name: str, program: Path | None, error: int | None) -> Imported:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 
 from stemrw.documents.fault_report import Access, FaultClass
 from stemrw.sense.importers import sanitizer, ubsan
-from stemrw.sense.importers.seen import Finding, Seen, Source
+from stemrw.sense.importers.seen import MOST, Finding, Seen, Source
 from stemrw.sense.importers.signals import SIGNALS, of_segmentation
 
 _ERROR = re.compile(r"^(?:==(\d+)==)?\s*ERROR: AddressSanitizer:? (.*)$")
@@ -64,13 +65,13 @@ _LEAKS = ("detected memory leaks", "odr-violation", "initialization-order-fiasco
 
 def read(text: str) -> Source:
     """All errors of a text that AddressSanitizer or UndefinedBehaviorSanitizer wrote, and others wrote to."""
-    findings = tuple(_findings(text.splitlines()))
+    findings = tuple(islice(_findings(text.splitlines()), MOST))
     return Source("AddressSanitizer" if "AddressSanitizer" in text else "UndefinedBehaviorSanitizer", findings)
 
 
 def _findings(lines: Sequence[str]) -> Iterator[Finding]:
     begins = [i for i, line in enumerate(lines) if _ERROR.match(line) or ubsan.ERROR.match(line)]
-    for begin, following in zip(begins, [*begins[1:], len(lines)], strict=True):
+    for begin, following in pairwise([*begins, len(lines)]):
         part = lines[begin:following]
         if ubsan.ERROR.match(part[0]):
             yield ubsan.finding(part)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stemrw.documents.read import shown
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.sense.code import follows_call
 from stemrw.sense.module import Module
@@ -139,7 +140,8 @@ def snapshot(descriptor: int, path: str, program: Path | None) -> tuple[Snapshot
     )  # fmt: skip
     if exe is None or exe not in files:
         taken.close()
-        raise core.error(f"the file that died, {exe or 'which it does not name,'} is not here, or not the same", _HINT)
+        named = shown(exe) if exe else "which it does not name"
+        raise core.error(f"the file that died, {named}, is not here, or not the same", _HINT)
     return taken, doubts
 
 
@@ -238,7 +240,7 @@ def _files(
         header = b"".join(data for _, data in core.memory(first.start, first.start + PAGE)) if first else b""
         descriptor = _opened(path.removesuffix(" (deleted)"))
         if descriptor is None:
-            doubts.append(f"{path} is not here: its frames have no names, and what it calls may be missing")
+            doubts.append(f"{shown(path)} is not here: its frames have no names, and what it calls may be missing")
             continue
         same = header == os.pread(descriptor, PAGE, 0).ljust(PAGE, b"\0")
         if same or not header and (path == mine or _agrees(descriptor, path, mappings, memory)):
@@ -248,7 +250,7 @@ def _files(
             why = (
                 "is not the file that was mapped" if header else "cannot be compared: its beginning is not in the core"
             )
-            doubts.append(f"{path} {why}: it was not used")
+            doubts.append(f"{shown(path)} {why}: it was not used")
     return files, doubts
 
 

@@ -24,7 +24,7 @@ from stemrw.sense.importers.signals import SIGNALS
 _FIELD = re.compile(r"^ *(PID|Signal|Command Line|Executable|Storage): (.*)$")
 _THREAD = re.compile(r"^ *Stack trace of thread (\d{1,10}):")
 _FRAME = re.compile(r"^ *#(\d{1,6}) +0x([0-9a-f]{1,16}) +(.+?) \(([^()]+?)(?: \+ 0x([0-9a-f]{1,16}))?\) *$")
-_MODULE = re.compile(r"^ *(?:Found m|M)odule (\S.*?) with build-id:? ([0-9a-f]{4,64})")
+_MODULE = re.compile(r"^ *(?:Found m|M)odule (\S.*?) with build-id:? ((?:[0-9a-f]{2}){2,32})\b")
 
 
 def read(text: str) -> Source:

@@ -122,7 +122,9 @@ def true_addresses(shown: Sequence[Seen]) -> tuple[Seen, ...]:
         if index + 1 < len(shown) and shown[index + 1].pc == each.pc and shown[index + 1].symbol != each.symbol:
             continue
         returns = bool(frames)
-        frames.append(replace(each, pc=each.pc + 1 if returns and each.pc is not None else each.pc, returns=returns))
+        frames.append(
+            replace(each, pc=(each.pc + returns) % (1 << 64) if each.pc is not None else None, returns=returns)
+        )
     return tuple(frames)
 
 

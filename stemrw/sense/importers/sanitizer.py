@@ -17,7 +17,8 @@ from stemrw.sense.importers.seen import Seen
 
 _FRAME = re.compile(
     r"^\s*#(\d{1,6}) 0x([0-9a-f]{1,16})(?: +in (.*?))?"
-    r"(?: +\((?:<unknown module>|(/[^()]*|[^()/ ]+)\+0x([0-9a-f]{1,16}))\))?(?: +\(BuildId: ([0-9a-f]{4,64})\))?\s*$"
+    r"(?: +\((?:<unknown module>|(/[^()]*|[^()/ ]+)\+0x([0-9a-f]{1,16}))\))?"
+    r"(?: +\(BuildId: ((?:[0-9a-f]{2}){2,32})\))?\s*$"
 )
 _SOURCE = re.compile(r" +(?:/|\.\.?/|[\w.+-]+/|[\w.+-]+\.\w+:|<null>)[^ ]*(?::\d+){0,2}$")
 
@@ -60,4 +61,4 @@ def _recurses(one: Seen, other: Seen) -> bool:
 
 
 def _plus(address: int | None, one: bool) -> int | None:
-    return address + one if address is not None else None
+    return (address + one) % (1 << 64) if address is not None else None

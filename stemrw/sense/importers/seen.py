@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from stemrw.documents.fault_report import Access, FaultClass
 
+MOST = 10_000
+"""Errors of one source that are looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import islice
 
 from stemrw.sense.importers import memcheck
 from stemrw.sense.importers.memcheck import Message
-from stemrw.sense.importers.seen import Seen, Source, Surroundings
+from stemrw.sense.importers.seen import MOST, Seen, Source, Surroundings
 
 _LINE = re.compile(r"^(?:==|--)(\d{1,10})(?:==|--) ?(.*)$")
 _FRAME = re.compile(r"^ +(?:at|by) 0x([0-9A-Fa-f]{1,16}): (.+)$")
@@ -27,7 +28,7 @@ def read(text: str) -> Source:
     """All errors of the text; other lines may stand between."""
     lines = [(int(m[1]), m[2]) for m in map(_LINE.match, text.splitlines()) if m]
     command = next((line.partition("Command: ")[2] for _, line in lines if line.startswith("Command: ")), "")
-    messages = memcheck.merged(map(memcheck.finding, _messages([line for _, line in lines])))
+    messages = memcheck.merged(map(memcheck.finding, islice(_messages([line for _, line in lines]), MOST)))
     surroundings = Surroundings(
         command=_words(command), pid=lines[0][0] if lines else None, usual=memcheck.USUAL,
     )  # fmt: skip

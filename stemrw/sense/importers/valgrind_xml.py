@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from stemrw.errors import DocumentError
 from stemrw.sense.importers import memcheck
 from stemrw.sense.importers.memcheck import Message
-from stemrw.sense.importers.seen import Finding, Seen, Source, Surroundings
+from stemrw.sense.importers.seen import MOST, Finding, Seen, Source, Surroundings
 
 _DEEPEST = 16
 _CHUNK = 1 << 16
@@ -31,7 +31,7 @@ def read(text: str) -> Source:
         elif element.tag == "args":
             exe = element.findtext("argv/exe")
             arguments = tuple(each.text or "" for each in element.findall("argv/arg"))
-        elif element.tag in ("error", "fatal_signal"):
+        elif element.tag in ("error", "fatal_signal") and len(findings) < MOST:
             findings.append(memcheck.finding(_message(element)))
     command = (exe, *arguments) if exe else ()
     return Source(
