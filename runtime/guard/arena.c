@@ -109,6 +109,15 @@ static uint32_t take_run(uint32_t pages, bool zero) {
     return first;
 }
 
+static void set_spans(const struct block_record *block, bool used) {
+    const uintptr_t end = block->start + block->size;
+    struct page_span *span = &guards()->spans[first_of(block)];
+    for (uintptr_t page = address_of(first_of(block)); page < end_of(block); page += OS_PAGE, span++) {
+        const uintptr_t from = block->start > page ? block->start - page : 0, to = end > page ? end - page : 0;
+        *span = used ? (struct page_span){(uint16_t)from, (uint16_t)(to < OS_PAGE ? to : OS_PAGE)} : (struct page_span){0, 0};
+    }
+}
+
 /* The bytes on either side that hold the pattern. */
 static void slack(const struct block_record *block, uintptr_t range[4]) {
     const uintptr_t below = address_of(first_of(block)), above = end_of(block), end = block->start + block->size;
@@ -135,6 +144,7 @@ uintptr_t arena_allocate(size_t size, size_t alignment, bool below, bool zero) {
         block->size = size;
         block->start = below ? address_of(first) : end_of(block) - rounded;
         block->state = BLOCK_USED;
+        set_spans(block, true);
         slack(block, range);
         for (unsigned side = 0; side < 4; side += 2)
             for (uintptr_t at = range[side]; at < range[side + 1]; at++)
@@ -154,6 +164,7 @@ static bool set_state(uintptr_t address, enum block_state from, enum block_state
         protect(first_of(block), block->pages, to == BLOCK_USED);
     if (right) {
         block->state = to;
+        set_spans(block, to == BLOCK_USED);
         guards()->used -= to == BLOCK_FREED;
     }
     if (locked)

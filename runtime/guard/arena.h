@@ -38,6 +38,12 @@ struct block_record {
     uint32_t state;       /* enum block_state */
 };
 
+/* Of a page: the bytes that are a block in use, for translated code, which asks no further for an access that lies in
+ * them (arch/x86_64/rules.c: emit_guard).  0, 0: none. */
+struct page_span {
+    uint16_t from, to;
+};
+
 /* What a module with guards has, mapped at its start, for as long as the process lives. */
 struct guards {
     uintptr_t arena, arena_size;
@@ -50,6 +56,7 @@ struct guards {
     uint64_t last;                  /* link_map of the last module that was there at the start */
     uint16_t owner[ARENA_PAGES];    /* first page of the block that the page belongs to, as guard too; 0: none */
     uint8_t open[ARENA_PAGES];      /* can be accessed */
+    struct page_span spans[ARENA_PAGES];
     struct block_record blocks[ARENA_PAGES]; /* by first page */
 };
 

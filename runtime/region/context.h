@@ -205,8 +205,7 @@ enum service {
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_CHECK,  /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
     SERVICE_TICK,   /* a slice of ticks is used up */
-    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]; in
-                       its upper half the size (0: to be looked up), and .argument[1] where in the arena */
+    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0] */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
     SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */

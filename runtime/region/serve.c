@@ -317,11 +317,8 @@ static bool check_string(struct context *context, uintptr_t source, const struct
 
 static bool check_access(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
-    const size_t known = context->argument[0] >> 32;
     struct instruction at;
     uint8_t bytes[15];
-    if (known)
-        return guarded_access(context, source, guards()->arena + context->argument[1], known);
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at))
         return false;
     const uint8_t opcode = bytes[at.opcode_offset];

@@ -560,8 +560,10 @@ static uint32_t emit_undo(struct builder *builder, uint32_t index, const struct 
 
 /* Back to what was before: see emit_guard. */
 static void emit_restore(struct builder *builder, bool flags) {
-    if (flags)
+    if (flags) {
+        LOAD_CONTEXT(OUT, RAX, spill[3]);
         EMIT(OUT, 0x04, 0x7f, 0x9e); /* add al, 127; sahf */
+    }
     LOAD_CONTEXT(OUT, RDX, spill[2]);
     LOAD_CONTEXT(OUT, RAX, spill[1]);
 }
@@ -574,35 +576,44 @@ static bool may_be_guarded(const struct instruction *decoded) {
             decoded->base != RSP && !absolute && !decoded->segment);
 }
 
-/* access → rdx = its address from the arena's beginning on; in there? then C, which is told that and the size; the access
- *     itself.  Strings and bit strings C reads itself: size 0. */
+/* access → rdx = its address from the arena's beginning on; in there? then rax = the span of its page; not in that? then C;
+ * the access itself */
 static void emit_guard(struct builder *builder, const struct source_instruction *at) {
     const bool flags = (at->decoded.flags_read | at->flags_live) & FLAGS_ARITHMETIC;
     if (at->decoded.memory == MEMORY_STRING || at->decoded.bit_offset) {
-        emit_context_immediate(OUT, offsetof(struct context, argument) + 4, 0);
         emit_service_at(builder, SERVICE_GUARD, at->address);
         return;
     }
     STORE_CONTEXT(OUT, RAX, spill[1]);
     STORE_CONTEXT(OUT, RDX, spill[2]);
     emit_operand(OUT, 0x8d, RDX, &at->decoded, at->address, false);
-    if (flags)
+    if (flags) {
         EMIT(OUT, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+        STORE_CONTEXT(OUT, RAX, spill[3]);
+    }
     emit_literal(builder, 0x2b, RDX, guards()->arena);
     emit_literal(builder, 0x3b, RDX, guards()->arena_size);
-    EMIT(OUT, 0x73, 0); /* jae 1f */
+    EMIT(OUT, 0x0f, 0x83, 0, 0, 0, 0); /* jae 2f */
     const uint32_t outside = emitted(OUT);
-    STORE_CONTEXT(OUT, RDX, argument[1]);
-    emit_context_immediate(OUT, offsetof(struct context, argument) + 4, at->decoded.operand_bytes);
-    emit_restore(builder, flags);
-    emit_service_at(builder, SERVICE_GUARD, at->address);
-    EMIT(OUT, 0xeb, 0); /* jmp 2f */
-    const uint32_t done = emitted(OUT);
+    EMIT(OUT, 0x89, 0xd0, 0xc1, 0xe8, 10, 0x83, 0xe0, 0xfc); /* mov eax, edx; shr eax, 10; and eax, -4 */
+    emit_literal(builder, 0x03, RAX, (uintptr_t)guards()->spans);
+    EMIT(OUT, 0x81, 0xe2, 0xff, 0x0f, 0, 0); /* and edx, 4095 */
+    EMIT(OUT, 0x66, 0x3b, 0x10, 0x72, 9);    /* cmp dx, [rax]; jb 1f */
+    EMIT(OUT, 0x83, 0xc2);                   /* add edx, bytes */
+    emit8(OUT, (uint8_t)at->decoded.operand_bytes);
+    EMIT(OUT, 0x66, 0x3b, 0x50, 2, 0x76, 0); /* cmp dx, [rax + 2]; jbe 2f */
+    const uint32_t within = emitted(OUT);
     emit_restore(builder, flags); /* 1: */
+    emit_service_at(builder, SERVICE_GUARD, at->address);
+    EMIT(OUT, 0xeb, 0); /* jmp 3f */
+    const uint32_t done = emitted(OUT);
+    emit_restore(builder, flags); /* 2: */
     if (OUT->at > OUT->end)
         return;
-    OUT->start[outside - 1] = (uint8_t)(done - outside);
-    OUT->start[done - 1] = (uint8_t)(emitted(OUT) - done); /* 2: */
+    for (int b = 0; b < 4; b++)
+        OUT->start[outside - 4 + b] = (uint8_t)((done - outside) >> 8 * b);
+    OUT->start[within - 1] = (uint8_t)(done - within);
+    OUT->start[done - 1] = (uint8_t)(emitted(OUT) - done); /* 3: */
 }
 
 /* ---- ordinary instructions ---- */
