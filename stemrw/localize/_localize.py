@@ -79,7 +79,7 @@ def localize(
         truncated=report.backtrace_truncated is not None,
         detector=_detector(report),
         predicate=report.predicate,
-        allocated=tuple(_allocated(report, match.module.path, image)),
+        allocated=tuple(_allocated(report, match, image)),
         below=report.block is not None and (report.block.offset or 0) < 0,
         evidence=tuple(evidence),
     )
@@ -113,9 +113,13 @@ def _frames(report: FaultReport, match: Match, image: Image) -> list[LocalizedFr
     return found
 
 
-def _allocated(report: FaultReport, module: str, image: Image) -> Iterator[LocalizedFrame]:
+def _allocated(report: FaultReport, match: Match, image: Image) -> Iterator[LocalizedFrame]:
     """Frames of the allocation of the misused block; one that cannot be found in this file is no error."""
-    for index, frame in enumerate(report.block.allocated if report.block else ()):
+    frames, module = report.block.allocated if report.block else (), match.module.path
+    if match.other_build:
+        yield from frames_by_symbol(frames, module, image)
+        return
+    for index, frame in enumerate(frames):
         named = image.functions_named(frame.symbol) if frame.symbol else []
         if frame.module != module:
             continue
