@@ -115,8 +115,8 @@ def _frames(report: FaultReport, match: Match, image: Image) -> list[LocalizedFr
 
 def _allocated(report: FaultReport, match: Match, image: Image) -> Iterator[LocalizedFrame]:
     """Frames of the allocation of the misused block; one that cannot be found in this file is no error."""
-    frames, module = report.block.allocated if report.block else (), match.module.path
-    if match.other_build:
+    module, frames = match.module.path, report.block.allocated if report.block else ()
+    if match.other_build:  # its addresses are those of another file
         yield from frames_by_symbol(frames, module, image)
         return
     for index, frame in enumerate(frames):

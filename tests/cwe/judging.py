@@ -34,6 +34,8 @@ class Verdict:
     `fault` is the class of the report (empty: the bad variant does not crash natively); `survived`: the hardened
     program ended by itself, with no signal, and recorded a recovery; `outcome`: it also printed what the program prints
     whose sink tests its data; `good`: the good variants, whose workers are regions too, print what they print natively.
+    `sanitized` is the class of what AddressSanitizer found where nothing crashes natively, if it was asked; `caught`:
+    hardened by that report, the program recorded a recovery and ended by itself.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Verdict:
     survived: bool = False
     outcome: bool = False
     good: bool = False
+    sanitized: str = ""
+    caught: bool = False
     unusable: str = ""
     detail: str = ""
     seconds: float = 0.0
@@ -89,12 +93,18 @@ def stemrw(*arguments: str | Path) -> tuple[int, str]:
     return status, said.getvalue().strip()
 
 
-def judge(program: Program, folder: Path) -> Verdict:
-    """The verdict on one program; `folder` is empty, and holds everything afterwards."""
+def judge(program: Program, folder: Path, *, asan: bool = False) -> Verdict:
+    """The verdict on one program; `folder` is empty, and holds everything afterwards.
+
+    `asan`: where the bad variant does not crash natively, a build with AddressSanitizer is asked what is wrong with it.
+    """
     started = time.monotonic()
     verdict = Verdict(program.name, program.flaw.cwe)
     try:
-        verdict = _judge(build(program, folder), folder, verdict)
+        built = build(program, folder)
+        verdict = _judge(built, folder, verdict)
+        if asan and not verdict.fault:
+            verdict = _judge_sanitized(built, folder, verdict)
     except Unusable as error:
         verdict = replace(verdict, unusable=str(error))
     return replace(verdict, seconds=time.monotonic() - started)
@@ -128,6 +138,28 @@ def _judge(built: Built, folder: Path, verdict: Verdict) -> Verdict:
     elif not verdict.outcome:
         verdict = replace(verdict, detail=_difference(lived, natively[_CHECKED]))
     return _judge_good(built, natively, hardened, folder, verdict)
+
+
+def _judge_sanitized(built: Built, folder: Path, verdict: Verdict) -> Verdict:
+    """By the report of another build, so by the names of functions: of the file that has them."""
+    place, said, report = folder / "asan", folder / "asan.txt", folder / "asan.json"
+    place.mkdir()
+    twin = build(built.program, place, ("-fsanitize=address", "-g", "-fno-omit-frame-pointer"))
+    said.write_bytes(twin.run(_BAD, built.program.flaw.records, file=twin.symbols).stderr)
+    if b"AddressSanitizer" not in said.read_bytes():
+        return verdict
+    status, problem = stemrw("report", "import", said, "--program", twin.symbols, "-o", report)
+    if status:
+        return replace(verdict, sanitized="not imported", detail=f"import: {problem}")
+    verdict = replace(verdict, sanitized=json.loads(report.read_text())["class"])
+    guarded, events = folder / "guarded", folder / "guarded.jsonl"
+    status, problem = stemrw("patch", built.symbols, "--fault", report, "--by-symbol", "-o", guarded)
+    if status:
+        return replace(verdict, detail=f"patch by symbol: {problem}")
+    lived = built.run(_BAD, built.program.flaw.records, file=guarded, events=events)
+    recovered = len(recoveries(events))
+    caught = lived.returncode is not None and lived.returncode >= 0 and recovered > 0
+    return replace(verdict, caught=caught, detail="" if caught else f"{lived.returncode}, {recovered} recoveries")
 
 
 def _good_records(built: Built) -> list[str]:

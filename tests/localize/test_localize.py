@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from elf_programs import compile_program, stripped, symbols
 
-from stemrw.documents.fault_report import FaultReport, Frame, Location, ModuleInfo, parse_report
+from stemrw.documents.fault_report import Block, FaultReport, Frame, Location, ModuleInfo, parse_report
 from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Image
 from stemrw.localize import localize
@@ -156,6 +156,19 @@ def test_another_build_is_refused_unless_forced(image: Image, names: dict[str, i
         localize(report, image)
     assert error.value.exit_status == 2 and "--force" in str(error.value)
     assert localize(report, image, force=True).frames[0].function == names["inner"]
+
+
+def test_where_a_block_of_another_build_came_from_goes_by_name(program: Path, names: dict[str, int]) -> None:
+    """The other build's address of the allocation lies in code here too, but in that of another function."""
+    image = Image.open(program.with_name(program.name.removesuffix(".stripped")))
+    me = str(image.path)
+    module = ModuleInfo(path=me, build_id="00" * 20)
+    made = Frame(module=me, address=names["behind_outer"], symbol="outer")
+    crash = Frame(module=me, address=names["last"], symbol="inner", return_address=False)
+    report = report_of(image, [(me, names["last"])], module=module, fault_class="heap-overflow")
+    report = report.model_copy(update={"backtrace": (crash,), "block": Block(size=8, offset=8, allocated=(made,))})
+    found = localize(report, image, by_symbol=True)
+    assert [(frame.symbol, frame.address) for frame in found.allocated] == [("outer", names["outer"])]
 
 
 @pytest.mark.parametrize("force", [False, True])
