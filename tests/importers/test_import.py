@@ -17,6 +17,7 @@ from importers.conftest import build, output, under_gdb
 from stemrw.cli import call
 from stemrw.documents.fault_report import FaultReport, load_report
 from stemrw.image import Image
+from stemrw.localize import localize
 from stemrw.sense.code import follows_call
 
 SANITIZED = ("-fsanitize=address", "-g")
@@ -104,6 +105,19 @@ def test_asan_report_with_the_shipped_program_named_uses_function_names(
     assert report.program.path == str(shipped) and report.program.sha256 is None
     assert all(frame.address is None for frame in report.backtrace if frame.module == str(shipped))
     survives(tool, shipped, "null", tmp_path)
+
+
+def test_heap_block_of_another_build_is_known_by_the_function_that_allocates_it(
+    tool: Tool, folder: Path, shipped: Path, tmp_path: Path
+) -> None:
+    """As a return address it would be another one in the shipped program."""
+    program = build("gcc", folder / "asan-block", *SANITIZED)
+    report = imported(output([program, "after-free"]), tmp_path)
+    found = localize(report, Image.open(shipped), by_symbol=True)
+    assert [frame.symbol for frame in found.frames][:3] == ["after_free", "run", "main"]
+    assert found.frames[0].address == symbol_address(shipped, "after_free") and found.fault_pc is None
+    assert [frame.symbol for frame in found.allocated][:1] == ["make"]
+    assert found.allocated[0].address == found.allocated[0].function == symbol_address(shipped, "make")
 
 
 def test_ubsan_stack(folder: Path, tmp_path: Path) -> None:
