@@ -129,18 +129,21 @@ static bool log_output(struct context *context, const struct output *output) {
 }
 
 /* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
-static void save_position(struct context *context) {
+static void save_position(struct context *context, bool reads) {
     if (context->state->sealed) {
         context->irreversible++;
         return;
     }
     uint64_t fd = argument(context, 0);
     long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
-    uint64_t data = (uint64_t)offset;
-    if (offset < 0)
+    const uint64_t data[] = {(uint64_t)offset, reads};
+    if (offset < 0) {
         context->irreversible++;
-    else
-        log_operation(context, LOG_OFFSET, fd, &data, 1);
+        if (reads)
+            watch(context);
+    } else if (log_operation(context, LOG_OFFSET, fd, data, 2)) {
+        context->inputs += reads; /* until that is undone: the same is read again then */
+    }
 }
 
 /* The thread's signal mask, as the program has it. */
@@ -506,7 +509,7 @@ bool before_syscall(struct context *context) {
             give_way(context, rule->output[i].kind == SIZE_COMMAND ? REASON_UNKNOWN_SYSCALL : REASON_LOG_FULL);
             return false;
         }
-    context->inputs += rule->outputs && rule->output[0].kind != SIZE_FIXED;
+    context->inputs += rule->effect != EFFECT_POSITION && rule->outputs && rule->output[0].kind != SIZE_FIXED;
     context->argument[0] = number;
     budget_syscall(context);
     switch ((enum effect)rule->effect) {
@@ -521,7 +524,7 @@ bool before_syscall(struct context *context) {
     case EFFECT_POSITION:
         if (number == NR_writev && before_message(context))
             return true;
-        save_position(context);
+        save_position(context, rule->outputs);
         return false;
     case EFFECT_DESCRIPTOR:
         watch(context);
@@ -539,6 +542,8 @@ void after_syscall(struct context *context) {
     if (rule->effect == EFFECT_DESCRIPTOR) {
         if (result < -4096ull)
             log_operation(context, LOG_CLOSE, result, NULL, 0);
+    } else if (rule->effect == EFFECT_POSITION) {
+        context->inputs += (int64_t)result > 0; /* at the end of a pipe nothing comes, however often one asks */
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
     } else if (number == NR_prctl || number == NR_seccomp) {

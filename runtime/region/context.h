@@ -102,7 +102,7 @@ struct repeats {
     uint32_t same, alike; /* rescues in a row with the same moment; with the same fault */
     uint64_t since;       /* the thread's CPU time, in milliseconds, when the first of those was */
 };
-enum { REPEATS = 4 };
+enum { REPEATS = 8 };
 
 struct registers { /* in encoding order; the program's, while C runs */
     uint64_t general[16];
@@ -170,7 +170,7 @@ struct context {
     /* A handler of the program's runs natively while its thread is in a region: where it returns to (0: none does), and
      * where in the cache that was. */
     uint64_t interrupted, interrupted_rsp, interrupted_code;
-    uint64_t inputs; /* system calls that have brought the regions something from outside */
+    uint64_t inputs; /* system calls that have brought the regions something from outside, and were not undone */
     struct repeats repeats[REPEATS];
     uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
     uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */

@@ -1,6 +1,6 @@
 /* A caller that repeats a call until it succeeds would never get any further than the rescue.  A server that rejects one
- * bad request after the other gets further each time.  So rescues are counted within one entry of the next region
- * further out, as long as nothing tells them apart:
+ * bad request after the other gets further each time.  So rescues are counted within one entry of each region further
+ * out, as long as nothing tells them apart:
  *
  *     same    the call finds exactly what the one before it found: the same registers, the same stack up to the region
  *             further out, nothing written to memory, no system call with an effect in between.  Then the program can
@@ -8,7 +8,7 @@
  *     alike   the same fault, called from the same place, with the same first arguments, and no input since; so many
  *             of them, or for so much of the thread's CPU time, since one may take long.
  *
- * Where one of the two reaches its limit, the fault is rescued in the region further out.  Without such a region there
+ * Where one of the two reaches its limit, the fault is rescued in that region further out.  Without such a region there
  * is nothing to escalate to. */
 #include "region/escalate.h"
 
@@ -16,7 +16,7 @@
 #include "region/log.h"
 #include "region/rules.h"
 
-enum { LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
+enum { OUTER_MOST = 4, LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
 
 static uint64_t mix(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
@@ -72,7 +72,8 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
         .moment = moment_of(context, mark, outer),
         .inputs = context->inputs,
     };
-    struct repeats *last = &context->repeats[mark->patch->function / 16 % REPEATS];
+    const uint64_t depth = ((uint64_t)outer - context->marks_start) / MARK_BYTES;
+    struct repeats *last = &context->repeats[(mark->patch->function / 16 + depth) % REPEATS];
     const struct repeats before = *last;
     *last = now;
     if (before.patch != now.patch || before.outer != now.outer || before.entries != now.entries ||
@@ -90,12 +91,20 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
     return stuck;
 }
 
+/* The nearest region further out within one entry of which nothing tells this rescue from the ones before: to go back to
+ * one that is entered anew each time would not end it.  NULL: none. */
+static struct mark *further_out(struct context *context, const struct rule *rule, struct mark *mark) {
+    struct mark *outer = mark, *found = NULL;
+    for (unsigned i = 0; i < OUTER_MOST && (outer = next_region(context, outer)); i++)
+        if (is_stuck(context, rule, mark, outer) && !found)
+            found = outer;
+    return found;
+}
+
 struct mark *escalated(struct context *context, struct mark *mark) {
-    for (;;) {
-        const struct rule *rule = rule_of(mark->patch, RULE_ESCALATE);
-        struct mark *outer = rule ? next_region(context, mark) : NULL;
-        if (!outer || !is_stuck(context, rule, mark, outer))
-            return mark;
+    const struct rule *rule;
+    struct mark *outer;
+    while ((rule = rule_of(mark->patch, RULE_ESCALATE)) && (outer = further_out(context, rule, mark)))
         mark = outer;
-    }
+    return mark;
 }

@@ -205,6 +205,7 @@ static bool undo(struct context *context, const struct record *record) {
         break;
     case LOG_OFFSET:
         os_call(NR_lseek, (long)operand, (long)data[0], SEEK_SET, 0, 0, 0);
+        context->inputs -= data[1];
         break;
     case LOG_SIGNAL_MASK:
         os_sigmask(OS_SIG_SETMASK, &operand, NULL);

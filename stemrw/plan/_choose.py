@@ -207,9 +207,8 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
 
     def usable(candidate: Candidate) -> bool:
         entry = candidate.function.entry
-        return (
-            entry not in taken and not candidate.frame.guess and (entry == main or image.may_return(candidate.function))
-        )
+        certain = not candidate.frame.guess or chosen.candidate.frame.guess  # a net that is not entered costs nothing
+        return entry not in taken and (entry == main or (certain and image.may_return(candidate.function)))
 
     found: list[Choice] = []
 
@@ -222,6 +221,8 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
     name = chosen.candidate.function
     add(next(filter(usable, outer), None), f"a caller of {name}, for faults that its error value causes")
     doubt = _doubt(localization, chosen)
+    if not doubt and chosen.result.kind == "void" and any(_in_loop(reading, c) for c in (chosen.candidate, *outer)):
+        doubt = "a loop around it may wait for what a call that cannot report an error has not done"
     if doubt:
         looped = next((c for c in reversed(outer) if usable(c) and _in_loop(reading, c)), None)
         add(looped, f"the outermost function that a loop calls, because {doubt}")
