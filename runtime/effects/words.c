@@ -6,7 +6,8 @@
 
 enum {
     PROBES = 8,
-    PATIENCE = 10000, /* yields to whoever has a lock that a rollback wants again */
+    YIELDS = 1000, /* to whoever has a lock that a rollback wants again; then it sleeps */
+    SLEEPS = 2000, /* of 50 µs */
     SMALL = 0xffff,   /* a larger difference is no count of permits */
     BESIDE_BYTES = 16, /* from a lock's word on: owner, depth and users of pthread_mutex_t and of stdio's locks */
     FUTEX_WAKE = 1,
@@ -323,12 +324,16 @@ static bool take_permit(uintptr_t address, const struct word *word) {
 
 static bool take_again(uintptr_t address, struct word *word) {
     const bool permit = is_permit(word) && word->total > SMALL;
-    for (unsigned i = 0; i < PATIENCE; i++) {
+    const int64_t nap[] = {0, 50000}; /* seconds, nanoseconds */
+    for (unsigned i = 0; i < YIELDS + SLEEPS; i++) {
         if (permit ? take_permit(address, word) : swap(address, word, free_value(word), held_value(word))) {
             word->flags |= WORD_HELD;
             return true;
         }
-        os_yield();
+        if (i < YIELDS)
+            os_yield();
+        else
+            os_call(NR_nanosleep, (long)nap, 0, 0, 0, 0, 0);
     }
     return false;
 }

@@ -3,7 +3,7 @@
  */
 #include "fault/budget.h"
 
-#include "arch/x86_64/unistd.h"
+#include "os/linux.h"
 #include "region/rescue.h"
 #include "region/rules.h"
 #include "strategy/strategy.h"
@@ -11,7 +11,6 @@
 
 enum { TICKS, CPU_MILLISECONDS, MEMORY_BYTES, AFTER_RESCUE }; /* values of RULE_BUDGET */
 enum {
-    CLOCK_THREAD_CPUTIME_ID = 3,
     SHALLOW = 1024, /* all marks are looked at in each slice; when they are n times as many, in each n-th */
 };
 
@@ -52,12 +51,7 @@ static void raise_to(uint64_t *peak, uint64_t value) {
 
 /* Milliseconds of CPU time of this thread, and one; 0: not to be had. */
 static uint32_t cpu_time(const struct context *context) {
-    struct {
-        int64_t seconds, nanoseconds;
-    } time = {0};
-    if (context->state->sealed || os_call(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, (long)&time, 0, 0, 0, 0))
-        return 0;
-    return (uint32_t)(time.seconds * 1000 + time.nanoseconds / 1000000 + 1);
+    return context->state->sealed ? 0 : (uint32_t)os_cpu_milliseconds();
 }
 
 /* In a forked child the clock begins anew. */
@@ -98,6 +92,7 @@ static bool is_found(struct context *context, const struct mark *mark) {
         return false;
     context->mark = (uint64_t)mark;
     context->depth = (uint64_t)(mark - first_mark(context)) + 1;
+    context->mark_rsp = mark->rsp;
     return true;
 }
 

@@ -37,8 +37,10 @@ static bool is_decided_by_registers(uint32_t fault_class) {
 static bool is_reported(uintptr_t source) {
     const uintptr_t link = source - load_bias();
     const struct patch *patches = patch_table();
+    if (link < payload_header.text_start || link >= payload_header.text_end)
+        return false;
     for (uint32_t p = 0; p < payload_header.patch_count; p++)
-        if (patches[p].check_address == link && link && is_decided_by_registers(patches[p].check_class))
+        if (patches[p].check_address == link && is_decided_by_registers(patches[p].check_class))
             return true;
     return false;
 }

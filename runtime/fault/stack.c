@@ -7,6 +7,7 @@
 #include "region/rescue.h"
 #include "region/runtime.h"
 #include "region/serve.h"
+#include "strategy/strategy.h"
 #include "translate/cache.h"
 
 enum { SHADOW_SPAN = 1 << 16, WORD = 8 };
@@ -32,6 +33,8 @@ void shadow_forget(struct context *context, uint64_t low, uint64_t high) {
 /* What the ret should find; false: nobody knows. */
 static bool expected(const struct context *context, uint64_t slot, struct shadow_call *call) {
     const struct mark *mark = (const struct mark *)context->mark;
+    while (is_slice(mark)) /* no call has made it */
+        mark--;
     *call = *shadow_of(context, slot + WORD);
     if (slot != mark->rsp) /* an address of no code: another's entry lies across this one */
         return call->rsp == slot + WORD && range_known(call->return_address);
@@ -110,9 +113,9 @@ static bool jumps_next(const struct context *context, uintptr_t at, uintptr_t *t
 bool switch_check(struct context *context, uintptr_t next) {
     const uint64_t rsp = context->registers.general[RSP];
     uintptr_t target;
-    if (!in_checkpoint(context))
+    if (!in_checkpoint(context) || !jumps_next(context, next, &target))
         return false;
     if (!is_memory(rsp))
         return raise_fault(context, FAULT_STACK_SMASH, cache_source_of(context->resume), rsp);
-    return stack_guarded() && jumps_next(context, next, &target) && dispatch_check(context, target);
+    return stack_guarded() && dispatch_check(context, target);
 }

@@ -144,7 +144,6 @@ void log_new_epoch(struct context *context) {
     context->epoch = 1ull << EPOCH_SHIFT;
 }
 
-/* False: it cannot be undone, and with it nothing before it. */
 enum { SETTLED_BYTES = GRANULE_BYTES + OVERHANG_BYTES, SETTLED_MAP = SETTLED_BYTES / 8 };
 
 static void restore_changed(uintptr_t address, const uint8_t *data) {
@@ -191,6 +190,7 @@ void log_settle(struct context *context) {
     log_new_epoch(context);
 }
 
+/* False: it cannot be undone, and with it nothing before it. */
 static bool undo(struct context *context, const struct record *record) {
     const uint64_t operand = record->operand, *data = record->data;
     switch (record->kind) {

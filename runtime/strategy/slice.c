@@ -36,9 +36,7 @@ static void begin(struct context *context, const struct rule *rule) {
     context->mark = (uint64_t)mark;
     context->depth++;
     context->mark_rsp = mark->rsp;
-    context->epoch += 1ull << EPOCH_SHIFT;
-    if (!(context->epoch >> EPOCH_SHIFT))
-        log_new_epoch(context);
+    log_new_epoch(context);
     context->slices = 1;
     snapshot_take(context, mark);
 }

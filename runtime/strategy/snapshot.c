@@ -10,7 +10,8 @@ struct snapshot {
     struct registers registers;
     uint8_t vectors[] __attribute__((aligned(64)));
 };
-_Static_assert(SNAPSHOT_OFFSET + SNAPSHOTS * SNAPSHOT_BYTES <= CONTEXT_BYTES, "they lie in the context's slot");
+_Static_assert(SNAPSHOT_OFFSET >= CONTEXT_USED && SNAPSHOT_OFFSET + SNAPSHOTS * SNAPSHOT_BYTES <= SHADOW_OFFSET,
+               "they lie in the context's slot");
 _Static_assert(offsetof(struct snapshot, vectors) + 2688 <= SNAPSHOT_BYTES, "the components end there at the latest");
 
 static struct snapshot *slot_of(const struct context *context, const struct mark *mark) {

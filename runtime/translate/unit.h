@@ -10,7 +10,7 @@ enum {
     MAX_BLOCKS = 512,
     MAX_PENDING = 1024,
     MAX_INSTRUCTIONS = 4096,
-    MAX_FIXUPS = 4096,
+    MAX_FIXUPS = 4 * MAX_INSTRUCTIONS, /* an access that is compared with guarded blocks takes three */
     MAX_LITERALS = 2048,
     MAX_COLDS = 4096,
     MAX_MAPPED = 2 * MAX_INSTRUCTIONS + 3 * MAX_BLOCKS + MAX_COLDS,

@@ -32,7 +32,8 @@ def profile(
         list[str] | None, typer.Option(metavar="SYMBOL|ADDR", help="Measure this function. Repeatable.")
     ] = None,
     multiple: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The budget is so many times the highest that was seen.")
+        int,
+        typer.Option(metavar="N", min=1, max=1_000_000, help="The budget is so many times the highest that was seen."),
     ] = 10,
     output: Annotated[
         Path | None,

@@ -63,6 +63,11 @@ class PlannedRegion(Document):
         return value & 0xFFFF_FFFF_FFFF_FFFF
 
 
+def _ordered(rules: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+    """The same rules, the same bytes, in whichever order they were asked for."""
+    return tuple(sorted(rules, key=lambda rule: (rule.kind, rule.address or 0, rule.end or 0, repr(rule.subject()))))
+
+
 class Plan(Document):
     """All regions of one file, by ascending address, each at most once."""
 
@@ -79,7 +84,8 @@ class Plan(Document):
         addresses = [region.address for region in value]
         if len(set(addresses)) != len(addresses):
             raise ValueError("a function is listed twice")
-        return tuple(sorted(value, key=lambda region: region.address))
+        regions = (region.model_copy(update={"rules": _ordered(region.rules)}) for region in value)
+        return tuple(sorted(regions, key=lambda region: region.address))
 
     def canonical_json(self) -> bytes:
         """What the plan does, as JSON with sorted keys and no spaces, without paths and explanations."""

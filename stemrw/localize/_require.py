@@ -9,7 +9,7 @@ from stemrw.documents.predicate import PredicateError, parse
 from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Image
 
-_NUMBER = r"0[xX][0-9a-fA-F]+|\d+"
+_NUMBER = r"0[xX][0-9a-fA-F]{1,16}|\d{1,20}"
 _PLACE = re.compile(rf"(?P<address>{_NUMBER})|(?P<symbol>[^\s+]+)(\+(?P<offset>{_NUMBER}))?")
 
 

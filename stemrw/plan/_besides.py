@@ -34,7 +34,7 @@ def besides(reading: Reading, function: Function, site: Site | None, value: int)
     endings = consequences(reading, site.caller, site.behind, value, frozenset(passed))
     found: list[AnyRule] = list(_errno(reading, function, next((e.errno for e in endings if e.errno), None)))
     reads = Counter(read for ending in endings for read in ending.reads)
-    for (slot, size), _ in reads.most_common():
+    for (slot, size), _ in sorted(reads.items(), key=lambda read: (-read[1], passed[read[0][0]], read[0])):
         if size in _SIZES and not any(isinstance(r, SetOut) and r.argument == passed[slot] for r in found):
             said = f"the caller reads {slot}, which it has not set, although the call failed: 0 is neutral"
             found.append(SetOut(argument=passed[slot], size=_SIZES[size], value=0, why=said))

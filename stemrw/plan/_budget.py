@@ -51,7 +51,7 @@ class Wish:
 def wish(text: str) -> Wish:
     """Read `[FUNCTION=]AMOUNT`: 5000000 (ticks), 500ms, 2s, 64MiB.  Raises UsageError."""
     region, _, amount = text.rpartition("=")
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|KiB|MiB|GiB|)", amount)
+    found = re.fullmatch(r"(\d{1,20}(?:\.\d{1,20})?)(ms|s|KiB|MiB|GiB|)", amount)
     if found is None or (not found[2] and "." in found[1]):
         hint = "ticks such as 5000000, CPU time such as 500ms or 2s, or memory such as 64MiB"
         raise UsageError(f"--budget {text!r} is no amount", hint=hint)
@@ -87,16 +87,22 @@ def of(region: PlannedRegion) -> tuple[Budget, ...]:
 
 
 def merged(rules: Sequence[AnyRule]) -> tuple[AnyRule, ...]:
-    """Rules of one region for several faults: of its budgets the one that always counts, and the larger figures."""
+    """Rules of one region for several faults: of its budgets the one that always counts, and the larger figures.
+
+    What the user has set stays.
+    """
     budgets = [rule for rule in rules if isinstance(rule, Budget)]
     alike = [budget for budget in budgets if not budget.after_rescue] or budgets
-    if len(alike) > 1 or alike != budgets:
+    asked = [budget for budget in alike if budget.why.startswith("--")]
+    if asked:
+        rules = [asked[0] if isinstance(rule, Budget) else rule for rule in rules]
+    elif len(alike) > 1 or alike != budgets:
         budget = Budget(
             ticks=max(budget.ticks for budget in alike),
             cpu_milliseconds=max(budget.cpu_milliseconds for budget in alike),
             memory_bytes=max(budget.memory_bytes for budget in alike),
             after_rescue=alike[0].after_rescue,
-            why="; ".join(dict.fromkeys(budget.why for budget in alike)),
+            why="; ".join(dict.fromkeys(why for budget in alike for why in budget.why.split("; "))),
         )
         rules = [budget if isinstance(rule, Budget) else rule for rule in rules]
     return tuple(dict.fromkeys(rules))

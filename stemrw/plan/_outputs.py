@@ -11,6 +11,7 @@ from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Image
 from stemrw.plan._errno import ERRNO
 
+_LONGEST = 80
 _OUT = re.compile(
     r"(?P<argument>[0-5])(?P<offset>[+-](0x[0-9a-f]+|\d+))?:(?P<size>[1248])=(?P<value>-?(0x[0-9a-f]+|\d+))", re.I
 )
@@ -49,7 +50,7 @@ def asked_errno(text: str, image: Image) -> SetErrno:
 def asked_out(text: str) -> SetOut:
     """`--out ARG[+OFFSET]:SIZE=VALUE`.  Raises UsageError: not of this form, or the value does not fit."""
     match = _OUT.fullmatch(text.replace(" ", ""))
-    if match is None:
+    if match is None or len(text) > _LONGEST:
         raise UsageError(
             f"--out {text!r} cannot be read",
             hint="ARG[+OFFSET]:SIZE=VALUE, such as 2:8=0: 8 bytes of zero where the third argument points to",

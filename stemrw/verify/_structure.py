@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from stemrw import __version__
+from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.manifest import Manifest, Patch
+from stemrw.documents.plan import Plan
 from stemrw.documents.verification import Check
 from stemrw.elf import Elf, Section, Segment
 from stemrw.elf.constants import PAGE, PF_R, PF_W, PF_X, PT_GNU_RELRO, PT_LOAD, PT_NOTE, PT_PHDR, SHT_NOBITS
@@ -212,11 +215,23 @@ def _payload_header(subject: Subject) -> Iterator[str]:
         yield "the header takes a program for a library, or the reverse"
     if subject.raw("payload_header", "plan_hash", 0).hex() != subject.manifest.plan_sha256:
         yield "the hash of the plan is not the manifest's"
+    elif subject.manifest.tool_version == __version__ and not _is_planned(subject.manifest):
+        yield "the regions and rules of the manifest are not those of its plan"
     events = subject.manifest.events
     at = header["events_path"]
     found = subject.payload[at:].split(b"\0")[0].decode("utf-8", "replace") if at else None
     if found != events:
         yield f"recoveries go to the file {found!r}, the manifest says {events!r}"
+
+
+def _is_planned(manifest: Manifest) -> bool:
+    """Whether the plan that the manifest tells has the hash that it names; other versions hash other fields."""
+    identity = BinaryIdentity(path="", sha256=manifest.input.sha256, build_id=manifest.input.build_id)
+    try:
+        plan = Plan(binary=identity, regions=manifest.regions, rules=manifest.rules)
+    except ValueError:
+        return False
+    return plan.digest().hex() == manifest.plan_sha256
 
 
 def _runtime(subject: Subject) -> Iterator[str]:

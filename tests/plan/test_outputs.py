@@ -89,7 +89,7 @@ def test_the_last_word_about_an_out_parameter_stands(dynamic: Path) -> None:
     fault = localize(None, image, region="inner")
     first = plan(fault, image, outputs=[asked_out("0:8=1"), asked_out("1:8=1"), asked_errno("EIO", image)])
     again = plan(fault, image, known=first.regions, outputs=[asked_out("0:4=2"), asked_errno("2", image)])
-    assert _said(again.regions[0].rules) == ["--out 1:8=1", "--out 0:4=2", "--errno 2"]
+    assert _said(again.regions[0].rules) == ["--errno 2", "--out 0:4=2", "--out 1:8=1"]
     assert plan(fault, image, known=first.regions).regions == first.regions
 
 
