@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from stemrw.text import unicode
 
@@ -28,6 +28,9 @@ Address = Annotated[
     PlainSerializer(hex, return_type=str, when_used="json"),
 ]
 """A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
+
+Word = Annotated[Address, Field(ge=0, lt=1 << 64)]
+"""An `Address` that is none below 0: where something lies."""
 
 SystemName = Annotated[str, AfterValidator(unicode)]
 """A path, or whatever else the system has as bytes: bytes that are not UTF-8 are escaped."""
