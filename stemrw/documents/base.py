@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from stemrw.text import unicode
 
@@ -12,6 +12,12 @@ from stemrw.text import unicode
 def _address(value: Any) -> Any:
     if isinstance(value, str):
         return int(value, 0)
+    return value
+
+
+def _not_negative(value: int) -> int:
+    if value < 0:
+        raise ValueError("lies below 0")
     return value
 
 
@@ -29,8 +35,8 @@ Address = Annotated[
 ]
 """A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
 
-Word = Annotated[Address, Field(ge=0, lt=1 << 64)]
-"""An `Address` that is none below 0: where something lies."""
+Word = Annotated[Address, AfterValidator(_not_negative)]
+"""An `Address` from 0 on: where something lies, or what stands in a register."""
 
 SystemName = Annotated[str, AfterValidator(unicode)]
 """A path, or whatever else the system has as bytes: bytes that are not UTF-8 are escaped."""
