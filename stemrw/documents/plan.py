@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, Word
 from stemrw.documents.evidence import RescuePoint, ReturnKind, ValueCandidate
 from stemrw.documents.fault_report import FAULT_CLASSES
 from stemrw.documents.localization import BinaryIdentity
-from stemrw.documents.rules import AnyRule
+from stemrw.documents.rules import AnyRule, of_file, of_region
 
 
 class PlannedRegion(Document):
@@ -26,14 +27,14 @@ class PlannedRegion(Document):
     is the instruction of the reported fault, if it lies in this file, and `check_class` the class of that fault.
     """
 
-    address: Address
-    size: int
+    address: Word
+    size: int = Field(ge=0, lt=1 << 64)
     symbol: str | None = None
     why: tuple[str, ...] = ()
     return_kind: ReturnKind = "integer"
     return_value: Address = 0
     return_evidence: tuple[str, ...] = ()
-    check_address: Address | None = None
+    check_address: Word | None = None
     check_class: str | None = None
     rules: tuple[AnyRule, ...] = ()
     candidates: tuple[ValueCandidate, ...] = ()
@@ -41,12 +42,10 @@ class PlannedRegion(Document):
     considered: tuple[RescuePoint, ...] = ()
     """Of the region that a fault is meant to be rescued in: all places that were considered, from the inside out."""
 
-    @field_validator("address", "size", "check_address")
+    @field_validator("rules")
     @classmethod
-    def _not_negative(cls, value: int | None) -> int | None:
-        if value is not None and not 0 <= value < 1 << 64:
-            raise ValueError("not in the address space")
-        return value
+    def _of_region(cls, value: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+        return tuple(of_region(value))
 
     @field_validator("check_class")
     @classmethod
@@ -61,6 +60,13 @@ class PlannedRegion(Document):
         if not -(1 << 63) <= value < 1 << 64:
             raise ValueError("return value does not fit in 64 bits")
         return value & 0xFFFF_FFFF_FFFF_FFFF
+
+
+def unique(regions: Sequence[PlannedRegion]) -> Sequence[PlannedRegion]:
+    """The regions of one file.  Raises ValueError: a function is listed twice."""
+    if len({region.address for region in regions}) != len(regions):
+        raise ValueError("a function is listed twice")
+    return regions
 
 
 def _ordered(rules: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
@@ -81,11 +87,15 @@ class Plan(Document):
     @field_validator("regions")
     @classmethod
     def _sorted_and_unique(cls, value: tuple[PlannedRegion, ...]) -> tuple[PlannedRegion, ...]:
-        addresses = [region.address for region in value]
-        if len(set(addresses)) != len(addresses):
-            raise ValueError("a function is listed twice")
+        for region in unique(value):
+            of_region(region.rules)  # one that was copied has not been looked at
         regions = (region.model_copy(update={"rules": _ordered(region.rules)}) for region in value)
         return tuple(sorted(regions, key=lambda region: region.address))
+
+    @field_validator("rules")
+    @classmethod
+    def _of_file(cls, value: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+        return _ordered(tuple(of_file(value)))
 
     def canonical_json(self) -> bytes:
         """What the plan does, as JSON with sorted keys and no spaces, without paths and explanations."""

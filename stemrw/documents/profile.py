@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from stemrw.documents.base import Address, Document, SystemName
+from stemrw.documents.base import Document, SystemName, Word
 from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
@@ -26,7 +26,7 @@ class RegionProfile(Document):
     entry used at most; the budgets are multiples of these, 0 where nothing was learned.
     """
 
-    address: Address
+    address: Word
     symbol: str | None = None
     entries: int = Field(ge=0)
     ticks: int = Field(ge=0)
