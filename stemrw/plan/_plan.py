@@ -67,8 +67,8 @@ def plan(
                 region = with_rules(_with(region, asked_rules), strategy, image)
             regions[region.address] = region
     planned = _budget.wished(tuple(regions.values()), chosen, budgets)
-    if escalate and len(planned) > 1:
-        planned = tuple(_escalating(region, image) for region in planned)
+    if escalate:
+        planned = tuple(_escalating(region, image, alone=len(planned) == 1) for region in planned)
     rules = dict.fromkeys((*with_stack(known_rules, localizations, guard), *guards(localizations, image, guard)))
     return Plan(binary=identity(image), regions=planned, rules=tuple(rules))
 
@@ -80,10 +80,14 @@ def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
     return region.model_copy(update={"rules": (*kept, *rules)})
 
 
-def _escalating(region: PlannedRegion, image: Image) -> PlannedRegion:
-    """`main` has no region around it."""
+def _escalating(region: PlannedRegion, image: Image, *, alone: bool) -> PlannedRegion:
+    """`main` has no region around it. What is around a slice is its function."""
     is_main = image.main is not None and image.main.entry == region.address
-    if is_main or any(rule.kind == "escalate" for rule in region.rules):
+    if any(rule.kind == "escalate" for rule in region.rules):
+        return region
+    if any(rule.kind == "slice" for rule in region.rules):
+        return _with(region, [Escalate(why="a slice that repeats its fault without end is the function's")])
+    if is_main or alone:
         return region
     return _with(region, [Escalate(why="a fault that repeats without end is rescued in the next region further out")])
 
