@@ -15,6 +15,7 @@
 #include "region/masked.h"
 #include "region/operand.h"
 #include "region/rescue.h"
+#include "region/patches.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 #include "translate/cache.h"
@@ -27,18 +28,6 @@ static uint64_t *table(struct context *context) {
 
 static struct mark *top(const struct context *context) {
     return (struct mark *)context->mark;
-}
-
-uintptr_t native_address(uintptr_t address) {
-    uintptr_t link = address - load_bias();
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++) {
-        uintptr_t into = link - patches[p].address;
-        if (into < patches[p].length && patches[p].boundaries[into] != 255 &&
-            (into || *(const uint8_t *)address != BREAKPOINT))
-            return (uintptr_t)&payload_header + patches[p].displaced + patches[p].boundaries[into];
-    }
-    return address;
 }
 
 void pop_mark(struct context *context) {
