@@ -84,3 +84,12 @@ def test_the_same_said_twice(options: str, says: str, capsys: Capture, folder: P
 )
 def test_what_goes_together(options: str) -> None:
     assert call(["explain", DASH, *shlex.split(options)]) == 0
+
+
+def test_documentation_tells_every_one() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "plan.md").read_text()
+    rows = [row for row in text.partition("## Options that do not go together")[2].splitlines() if row[:3] == "| `"]
+    for one, other, *_ in CONTRADICTIONS:
+        assert any(f"`{one}`" in row and f"`{other}`" in row for row in rows), (one, other)
+    for option, needed, *_ in NEEDS:
+        assert any(f"`{option}`" in row and f"without `{needed[0]}`" in row for row in rows), option
