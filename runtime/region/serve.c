@@ -253,7 +253,7 @@ static bool log_store(struct context *context) {
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
     const bool masked = context->argument[1] & LOG_MASKED;
-    if (!masked && overwrites(context, address, size))
+    if (context->argument[1] & LOG_REACH && overwrites(context, address, size))
         return true;
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
@@ -373,7 +373,7 @@ static bool log_other_store(struct context *context) {
     if (at.memory == MEMORY_MASKED && at.segment == 0x64)
         address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
     const bool masked = at.memory == MEMORY_MASKED;
-    if (!masked && overwrites(context, address, size))
+    if (!masked && at.stack == STACK_NONE && overwrites(context, address, size))
         return true;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */

@@ -170,10 +170,10 @@ void emit_shadow_return(struct builder *builder, const struct block *block, cons
 /* ---- stores ---- */
 
 /* [rsp + d], and [rbp - d], are in the running function's frame; what has a segment, or no register, is on no stack. */
-static bool is_apart(const struct instruction *decoded) {
-    if (decoded->segment || (decoded->base == REG_NONE && decoded->index == REG_NONE))
-        return true;
-    return decoded->index == REG_NONE && (decoded->base == RSP || (decoded->base == RBP && decoded->displacement < 0));
+bool shadow_reaches(const struct builder *builder, const struct instruction *decoded) {
+    const bool frame = decoded->base == RSP || (decoded->base == RBP && decoded->displacement < 0);
+    return builder->shadowed && !decoded->segment &&
+           (decoded->index != REG_NONE || (decoded->base != REG_NONE && !frame));
 }
 
 /* A hit goes from one such piece to the next: none of these jumps is too short. */
@@ -184,7 +184,8 @@ static uint32_t emit_near(struct builder *builder, uint32_t hit, unsigned from, 
     emit_entry_field(builder, LOAD, RAX, RAX, ENTRY(rsp));
     EMIT(OUT, 0x48, 0x29, 0xd0, 0x48, 0xff, 0xc8, 0x48, 0x83, 0xf8); /* sub rax, rdx; dec rax; cmp rax, bytes + 15 */
     emit8(OUT, (uint8_t)(bytes + 15));
-    emit_shadow_hit(builder, hit);
+    if (hit)
+        emit_shadow_hit(builder, hit);
     return emit_short_jump(builder, JB);
 }
 
@@ -194,8 +195,6 @@ uint32_t emit_shadow_store(struct builder *builder, const struct source_instruct
     enum { HALF = 8, PAIR = 16 };
     const unsigned bytes = at->decoded.operand_bytes;
     uint32_t hit = 0;
-    if (!builder->shadowed || is_apart(&at->decoded))
-        return hit;
     EMIT(OUT, 0x48, 0x8d, 0x42); /* lea rax, [rdx + bytes - 1] */
     emit8(OUT, (uint8_t)(bytes - 1));
     EMIT(OUT, 0x48, 0x29, 0xe0, 0x48, 0xc1, 0xe8, 23); /* sub rax, rsp; shr rax, 23 */
@@ -211,6 +210,5 @@ uint32_t emit_shadow_store(struct builder *builder, const struct source_instruct
 }
 
 void emit_shadow_hit(struct builder *builder, uint32_t jump) {
-    if (jump)
-        land(builder, jump);
+    land(builder, jump);
 }
