@@ -35,6 +35,13 @@ class Candidate:
     frame: LocalizedFrame
     sites: tuple[Site, ...]
 
+    @property
+    def inside(self) -> int | None:
+        """The point that the function had reached: the fault, or the address behind the call towards it."""
+        frame = self.frame
+        known = frame.index >= 0 and not frame.guess and frame.address != self.function.entry
+        return frame.address if known else None
+
 
 def candidates_of(localization: Localization, image: Image) -> list[Candidate]:
     """All frames with a known function from the start of planning outwards; the program's entry code is none."""
