@@ -28,18 +28,25 @@ _SIZES: dict[int, Size] = {1: 1, 2: 2, 4: 4, 8: 8}
 
 
 def besides(
-    reading: Reading, function: Function, site: Site | None, value: int, far: Sequence[Ending] = ()
+    reading: Reading,
+    function: Function,
+    site: Site | None,
+    value: int,
+    *,
+    far: Sequence[Ending] = (),
+    returned: bool = False,
 ) -> tuple[AnyRule, ...]:
     """The rules for what the active caller reads besides the result when that is `value`.
 
-    `far` says what comes of the value in callers that it is handed on to: they may read errno as well.
+    `far` says what comes of the value in callers that it is handed on to: they may read errno as well. `returned`: the
+    function itself returns this value on its early exits.
     """
     if site is None:
-        return ()
+        return tuple(_errno(reading, function, None, returned=returned))
     passed = _passed(reading, site)
     endings = consequences(reading, site.caller, site.behind, value, frozenset(passed))
     reader = next((e.errno for e in (*endings, *far) if e.errno is not None), None)
-    found: list[AnyRule] = list(_errno(reading, function, reader))
+    found: list[AnyRule] = list(_errno(reading, function, reader, returned=returned))
     reads = Counter(read for ending in endings for read in ending.reads)
     for (slot, size), _ in sorted(reads.items(), key=lambda read: (-read[1], passed[read[0][0]], read[0])):
         if size in _SIZES and not any(isinstance(r, SetOut) and r.argument == passed[slot] for r in found):
@@ -48,14 +55,16 @@ def besides(
     return tuple(found)
 
 
-def _errno(reading: Reading, function: Function, reader: Instruction | None) -> Iterator[AnyRule]:
-    if reader is None:
-        return
+def _errno(reading: Reading, function: Function, reader: Instruction | None, *, returned: bool) -> Iterator[AnyRule]:
+    """errno where a caller reads it, or where the function itself tells of errors in this way."""
     own = Counter(_errno_set(reading, function))
+    if reader is None and not (own and returned):
+        return
     value = own.most_common(1)[0][0] if own else _INVALID
     said = "as the function itself sets it" if own else "EINVAL, because the function itself sets none"
+    where = f"a caller reads errno ({reader.address:#x}: {reader}): " if reader is not None else ""
     try:
-        yield errno_rule(value, reading.image, f"a caller reads errno ({reader.address:#x}: {reader}): {said}")
+        yield errno_rule(value, reading.image, f"{where}{said}{'' if where else ' when it returns this value'}")
     except LocalizationError:
         return  # a stripped static program: errno cannot be found, and stays as it is
 

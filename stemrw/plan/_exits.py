@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from stemrw.image import Function
 from stemrw.plan._consequence import End, onwards
@@ -11,44 +12,54 @@ from stemrw.plan._flow import Use, follow
 from stemrw.plan._operands import CALLEE_SAVED, constant_set, operands
 from stemrw.plan._reading import Code, Reading
 
-_MAXIMUM_SITES = 400
+_MAXIMUM_PLACES = 400
 
-Constants = dict[int, list[tuple[int, str]]]
-"""Constants that reach a return in the result register, with the places (address behind, register) that put them there.
-"""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a register gets a constant: the instruction, where that leads, the register."""
+
+    at: int
+    behind: int
+    register: str
+
+
+Constants = dict[int, list[Place]]
+"""Constants that reach a return in the result register, with the places that they come from."""
 
 
 def returned_constants(reading: Reading, function: Function) -> Constants:
     """What a function returns that does not depend on its work."""
     read = reading.code(function)
     found: Constants = {}
-    for number, (value, place) in enumerate(_constants(reading, function)):
-        if number < _MAXIMUM_SITES and _returned(read, *place):
+    for value, place in islice(_constants(reading, function), _MAXIMUM_PLACES):
+        if _returned(read, place):
             found.setdefault(value, []).append(place)
     return found
 
 
-def _constants(reading: Reading, function: Function) -> Iterator[tuple[int, tuple[int, str]]]:
-    """Where a register gets a constant: by a move, or because a test has found it to be zero."""
+def _constants(reading: Reading, function: Function) -> Iterator[tuple[int, Place]]:
+    """By a move, or because a test has found the register to be zero."""
     tested = ""
     for instruction in reading.image.whole_body(function):
         constant = constant_set(instruction)
         if constant is not None:
-            yield constant[1], (instruction.end, constant[0])
+            yield constant[1], Place(instruction.address, instruction.end, constant[0])
         if tested and instruction.mnemonic in ("je", "jne") and instruction.target is not None:
-            yield 0, (instruction.target if instruction.mnemonic == "je" else instruction.end, tested)
+            ahead = instruction.target if instruction.mnemonic == "je" else instruction.end
+            yield 0, Place(instruction.address, ahead, tested)
         ops = operands(instruction)
         same = instruction.mnemonic == "test" and ops.parts[0] == ops.parts[-1] and len(ops.read) == 1
         tested = next(iter(ops.read)) if same and ops.parts[0].startswith(("r", "e")) else ""
 
 
-def _returned(read: Code, address: int, register: str) -> bool:
+def _returned(read: Code, place: Place) -> bool:
     """Whether a value is returned on some way, soon unless the register outlives calls, and nothing else becomes of it.
 
     A value that is overwritten on other ways, or lost in a call that never returns, is nonetheless returned on this.
     """
-    lasting = register in CALLEE_SAVED
-    seen = follow(read, address, register, budget=60 if lasting else 20, branches=3 if lasting else 2)
+    lasting = place.register in CALLEE_SAVED
+    seen = follow(read, place.behind, place.register, budget=60 if lasting else 20, branches=3 if lasting else 2)
     ends = (Use.RETURNED, Use.LOST, Use.DROPPED)
     return any(u.use is Use.RETURNED for u in seen) and all(u.use in ends for u in seen)
 
@@ -80,7 +91,7 @@ def exits(reading: Reading, function: Function, constants: Constants, inside: in
     returned = [e.value for e in endings if e.end is End.RETURNED]
     late = {value for value in returned if value is not None}
     for value, places in constants.items():
-        if any(at in ahead or not _returned(lambda a: read(a) if a != inside else None, at, to) for at, to in places):
+        if any(p.at in ahead or not _returned(lambda a: read(a) if a != inside else None, p) for p in places):
             late.add(value)
     if not late:
         return _by_distance(reading, function, constants)
@@ -90,7 +101,7 @@ def exits(reading: Reading, function: Function, constants: Constants, inside: in
 
 def _by_distance(reading: Reading, function: Function, constants: Constants) -> Exits:
     calls = reading.calls_before(function, function.entry)
-    nearest = {v: min((calls[at] for at, _ in places if at in calls), default=-1) for v, places in constants.items()}
+    nearest = {v: min((calls[p.at] for p in places if p.at in calls), default=-1) for v, places in constants.items()}
     if len(nearest) < 2 or min(nearest.values()) < 0:
         return Exits()
     least = min(nearest.values())

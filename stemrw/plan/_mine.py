@@ -119,7 +119,10 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: in
     return Result(
         best.kind, value, tally.reasons(best.kind, value), handled=handled, candidates=tuple(ranked), outcome=came,
         hazard=_hazard(reading, sites, best.kind, came),
-        rules=besides(reading, function, sites[0] if sites else None, value, came.far),
+        rules=besides(
+            reading, function, sites[0] if sites else None, value, far=came.far,
+            returned=best.kind == "integer" and value in constants,
+        ),
     )  # fmt: skip
 
 
