@@ -76,7 +76,7 @@ static const struct name operators[] = {
 
 static uintptr_t definition_in(const struct link_map *module, const char *name) {
     uintptr_t address;
-    return loader_symbols(module, name, &address, 1) ? address : 0;
+    return loader_symbols(module, name, &address, 1) ? not_redirected(address) : 0;
 }
 
 static void add_names(struct hooks *hooks, const struct link_map *module, const struct name *name, const struct name *end) {
@@ -84,7 +84,7 @@ static void add_names(struct hooks *hooks, const struct link_map *module, const 
         uintptr_t found[4];
         const unsigned count = loader_symbols(module, name->text, found, 4);
         for (unsigned i = 0; i < count && hooks->count < MAX_HOOKS; i++)
-            hooks->hooks[hooks->count++] = (struct hook){.address = found[i], .kind = name->kind};
+            hooks->hooks[hooks->count++] = (struct hook){.address = not_redirected(found[i]), .kind = name->kind};
     }
 }
 

@@ -7,6 +7,7 @@
 #include "fault/budget.h"
 #include "fault/handlers.h"
 #include "fault/signals.h"
+#include "guard/arena.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
@@ -424,6 +425,7 @@ static void before_seal(struct context *context, uint64_t number) {
         return;
     ranges_refresh();
     log_run_deferred(context);
+    arena_open_all();
     context->state->sealed = 1;
     watch(context);
 }

@@ -137,7 +137,7 @@ uintptr_t arena_allocate(size_t size, size_t alignment, bool below, bool zero) {
     }
     const size_t rounded = ((size ? size : 1) + alignment - 1) & -alignment;
     const uint32_t pages = (uint32_t)((rounded + OS_PAGE - 1) / OS_PAGE);
-    const uint32_t first = !guards()->off && redirect_late() ? take_run(pages, zero) : 0;
+    const uint32_t first = !guards()->off ? take_run(pages, zero) : 0;
     struct block_record *block = &guards()->blocks[first];
     if (first) {
         uintptr_t range[4];
@@ -210,4 +210,11 @@ enum fault_class arena_check(uintptr_t address, size_t size) {
 bool arena_open(uintptr_t address) {
     not_guarded();
     return protect(page_of(address), 1, true);
+}
+
+void arena_open_all(void) {
+    if (guards() && runtime_lock()) {
+        protect(0, ARENA_PAGES, true);
+        runtime_unlock();
+    }
 }

@@ -50,10 +50,8 @@ struct guards {
     uintptr_t original[CALLS]; /* the program's own functions, by enum guarded_call; 0: not known */
     uint32_t cursor;           /* page at which the next search begins */
     uint32_t used;             /* blocks, those that wait too */
-    uint32_t off;              /* no block is given any more */
-    uint32_t late_count;
-    struct late_module late[LATE_MODULES];
-    uint64_t last;                  /* link_map of the last module that was there at the start */
+    uint32_t off;              /* no block is given */
+    uint32_t padding;
     uint16_t owner[ARENA_PAGES];    /* first page of the block that the page belongs to, as guard too; 0: none */
     uint8_t open[ARENA_PAGES];      /* can be accessed */
     struct page_span spans[ARENA_PAGES];
@@ -92,5 +90,8 @@ enum fault_class arena_fault(uintptr_t address);
 
 /* Native code has run into an inaccessible page: it goes on as without a guard.  False: there is no memory for that. */
 bool arena_open(uintptr_t address);
+
+/* The program is about to lock itself in: none can be opened then. */
+void arena_open_all(void);
 
 #endif

@@ -50,6 +50,13 @@ static bool is_entry(uintptr_t address) {
     return address == (uintptr_t)&guard_free || address - (uintptr_t)&guard_entries < CALLS * GUARD_ENTRY_BYTES;
 }
 
+uintptr_t not_redirected(uintptr_t address) {
+    for (unsigned call = 0; guards() && call < CALL_EVERYWHERE; call++)
+        if (address == entry_of(call) && guards()->original[call])
+            return guards()->original[call];
+    return address;
+}
+
 static int call_named(uint64_t at, enum guarded_call end) {
     char text[LONGEST_NAME];
     const size_t copied = safe_copy(text, (const void *)at, sizeof text);
@@ -81,8 +88,8 @@ static bool needs_none(uintptr_t address, const struct link_map *module) {
 static bool replace(uintptr_t slot, uint64_t from, uint64_t to) {
     uint64_t expected[2] = {from, 0}, desired[2] = {to, 0};
     int done = safe_exchange(slot, sizeof from, expected, desired);
-    if (done >= 0)
-        return done;
+    if (done >= 0 || range_known(slot)) /* code that others may run shares its page */
+        return done > 0;
     void *page = (void *)(slot & -OS_PAGE);
     if (!os_protect(page, OS_PAGE, OS_READ | OS_WRITE))
         return false;
@@ -92,24 +99,17 @@ static bool replace(uintptr_t slot, uint64_t from, uint64_t to) {
 }
 
 /* False: a guarded block could get past us there. */
-static bool redirect_slot(const struct link_map *module, const struct relocation *at, enum guarded_call call,
-                          struct late_module *late) {
+static bool redirect_slot(const struct link_map *module, const struct relocation *at, enum guarded_call call) {
     const uintptr_t slot = module->bias + at->place, original = guards()->original[call];
     uint64_t now;
     if (slot & 7 || !original || safe_copy(&now, (const void *)slot, sizeof now) < sizeof now)
         return true;
-    if (!is_entry(now)) {
-        if (now != original && !(at->type == R_JUMP_SLOT && is_stub(now, false)))
-            return at->type == R_64 || needs_none(now, module);
-        if (!replace(slot, now, entry_of(call)))
-            return false;
-    }
-    late->slot = at->type == R_64 ? late->slot : slot;
-    return true;
+    if (now != original && !(at->type == R_JUMP_SLOT && is_stub(now, false)))
+        return is_entry(now) || at->type == R_64 || needs_none(now, module);
+    return replace(slot, now, entry_of(call));
 }
 
-static bool redirect_table(const struct link_map *module, const uint64_t *tags, uint64_t table, uint64_t size,
-                           struct late_module *late) {
+static bool redirect_table(const struct link_map *module, const uint64_t *tags, uint64_t table, uint64_t size) {
     enum { AT_ONCE = 64 };
     struct relocation some[AT_ONCE];
     const enum guarded_call end = module->bias == load_bias() ? CALLS : CALL_EVERYWHERE;
@@ -122,17 +122,16 @@ static bool redirect_table(const struct link_map *module, const uint64_t *tags, 
                 continue;
             safe_copy(&name, (const void *)(tags[DT_SYMTAB] + some[i].symbol * (uint64_t)SYMBOL_BYTES), sizeof name);
             const int call = name ? call_named(tags[DT_STRTAB] + name, end) : -1;
-            if (call >= 0 && !redirect_slot(module, &some[i], (enum guarded_call)call, late))
+            if (call >= 0 && !redirect_slot(module, &some[i], (enum guarded_call)call))
                 return false;
         }
     }
     return true;
 }
 
-static bool redirect_module(const struct link_map *module, struct late_module *late) {
+static bool redirect_module(const struct link_map *module) {
     enum { MAX_ENTRIES = 256 };
     uint64_t entry[2], tags[DT_TAGS] = {0};
-    *late = (struct late_module){.dynamic = module->dynamic};
     for (unsigned i = 0; i < MAX_ENTRIES; i++) {
         if (safe_copy(entry, (const void *)(module->dynamic + i * sizeof entry), sizeof entry) < sizeof entry || !entry[0])
             break;
@@ -141,8 +140,8 @@ static bool redirect_module(const struct link_map *module, struct late_module *l
         const bool is_size = entry[0] == DT_RELASZ || entry[0] == DT_PLTRELSZ;
         tags[entry[0]] = !is_size && entry[1] < module->bias ? entry[1] + module->bias : entry[1]; /* musl's: as linked */
     }
-    return redirect_table(module, tags, tags[DT_RELA], tags[DT_RELASZ], late) &&
-           redirect_table(module, tags, tags[DT_JMPREL], tags[DT_PLTRELSZ], late);
+    return redirect_table(module, tags, tags[DT_RELA], tags[DT_RELASZ]) &&
+           redirect_table(module, tags, tags[DT_JMPREL], tags[DT_PLTRELSZ]);
 }
 
 /* The library is never unloaded: its entries stand in others' tables. */
@@ -165,18 +164,38 @@ static bool look_up(struct guards *all, struct link_map *self) {
            all->original[CALL_USABLE_SIZE];
 }
 
-static bool redirect_all(struct guards *all) {
-    struct link_map module;
-    struct late_module unused;
-    const struct program_facts *facts = &module_runtime()->facts;
-    uint64_t at = 0;
-    bool more = loader_first(facts, &module), done = more;
-    for (; more && done; more = loader_next(&module)) {
-        done = redirect_module(&module, &unused);
-        all->last = at;
-        at = module.next;
-    }
+/* Whatever the loader binds from now on, in modules that are not there yet, too. */
+static bool redirect_symbols(enum guarded_call call) {
+    enum { VERSIONS = 4 };
+    struct link_map owner;
+    uintptr_t places[VERSIONS];
+    const uintptr_t original = guards()->original[call];
+    if (!original || !loader_definition(names[call], &owner))
+        return true;
+    const unsigned count = loader_symbol_values(&owner, names[call], places, VERSIONS);
+    bool done = count < VERSIONS;
+    for (unsigned i = 0; i < count && done; i++)
+        if (*(const uint64_t *)places[i] == original - owner.bias)
+            done = replace(places[i], original - owner.bias, entry_of(call) - owner.bias);
     return done;
+}
+
+static bool redirect_all(void) {
+    struct link_map module;
+    bool more = loader_first(&module_runtime()->facts, &module), done = more;
+    for (; more && done; more = loader_next(&module))
+        done = redirect_module(&module);
+    for (unsigned call = 0; call < CALL_EVERYWHERE && done; call++)
+        done = redirect_symbols((enum guarded_call)call);
+    return done;
+}
+
+/* The allocator has its first memory now, as in a program whose blocks all come from it: where the program has locked
+ * itself in, it would be too late. */
+static void settle_in(const struct guards *all) {
+    typedef void *allocate(size_t);
+    typedef void release(void *);
+    ((release *)all->original[CALL_FREE])(((allocate *)all->original[CALL_MALLOC])(1));
 }
 
 void guards_start(void) {
@@ -187,40 +206,13 @@ void guards_start(void) {
     struct guards *all = os_map(0, (sizeof *all + OS_PAGE - 1) & -OS_PAGE, OS_READ | OS_WRITE, false);
     bool done = all && look_up(all, &self) && pin(&self) && arena_create(all);
     if (done) {
+        settle_in(all);
         state->guards = (uint64_t)all;
-        done = redirect_all(all);
+        done = redirect_all();
     }
     if (!done) { /* what was redirected goes on to the originals */
         if (all)
             all->off = 1;
         degrade(state, NULL, REASON_GUARD);
     }
-}
-
-/* The modules behind those of the start, in the loader's order: the same as last time, with our entries in them? */
-static bool are_known(const struct guards *all) {
-    struct link_map module = {.next = all->last};
-    uint32_t count = 0;
-    for (; loader_next(&module); count++) {
-        uint64_t now = 0;
-        const struct late_module *late = &all->late[count];
-        if (count == all->late_count || late->dynamic != module.dynamic)
-            return false;
-        if (late->slot && (safe_copy(&now, (const void *)late->slot, sizeof now) < sizeof now || !is_entry(now)))
-            return false;
-    }
-    return count == all->late_count;
-}
-
-bool redirect_late(void) {
-    struct guards *all = guards();
-    if (are_known(all))
-        return true;
-    struct link_map module = {.next = all->last};
-    for (all->late_count = 0; loader_next(&module); all->late_count++)
-        if (all->late_count == LATE_MODULES || !redirect_module(&module, &all->late[all->late_count])) {
-            all->off = 1; /* nothing more is guarded */
-            return false;
-        }
-    return true;
 }

@@ -1,5 +1,7 @@
-/* Who calls the allocator comes to entry.S: guard_entries first.  The addresses in all modules' global offset tables
- * (and those that data was initialised with) are replaced for what is given a block; in this file for what makes one. */
+/* Who calls the allocator comes to entry.S: guard_entries first.  For what is given a block, the addresses in all modules'
+ * global offset tables are replaced (and those that data was initialised with), and in the allocator's table of symbols,
+ * by which the loader binds modules that are loaded later, what is bound late, and dlsym; for what makes one, those in
+ * this file's tables. */
 #ifndef STEMRW_REDIRECT_H
 #define STEMRW_REDIRECT_H
 
@@ -27,16 +29,10 @@ enum guarded_call {
 };
 enum { GUARD_ENTRY_BYTES = 16 };
 
-struct late_module {
-    uint64_t dynamic;
-    uint64_t slot; /* one that was redirected in it; 0: none */
-};
-enum { LATE_MODULES = 256 };
-
 /* In the process's start, where the plan has sites to guard. */
 void guards_start(void);
 
-/* Modules that were loaded since are redirected too.  False: one could not be. */
-bool redirect_late(void);
+/* The program's own function, where that is an address to which its calls were redirected; else the address itself. */
+uintptr_t not_redirected(uintptr_t address);
 
 #endif

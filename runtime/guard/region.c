@@ -79,7 +79,7 @@ bool guarded_region_call(struct context *context, uintptr_t entry) {
         .stack = (const uint64_t *)general[RSP],
     };
     const bool held = arena_holds(request.a);
-    if (!context->depth || !in_checkpoint(context) || !log_has_room(context, LEAST_ROOM))
+    if (!context->depth || context->quiet || !in_checkpoint(context) || !log_has_room(context, LEAST_ROOM))
         return give_up(context, &request);
     if (held && request.call == CALL_USABLE_SIZE)
         return hook_return(context, arena_block(request.a) ? arena_block(request.a)->size : 0);

@@ -22,6 +22,9 @@ uintptr_t loader_resolver(const struct link_map *map);
 /* Where the functions of that name lie which the module defines, in each of their versions; how many. */
 unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t *found, unsigned capacity);
 
+/* Where its table of symbols says so: each is a uint64_t, counted from its bias. */
+unsigned loader_symbol_values(const struct link_map *map, const char *name, uintptr_t *places, unsigned capacity);
+
 /* The first function of that name in order of look-up, as the dynamic linker finds it, and its module; 0: none. */
 uintptr_t loader_definition(const char *name, struct link_map *owner);
 

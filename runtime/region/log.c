@@ -91,8 +91,13 @@ static bool log_granule(struct context *context, uint64_t granule, uintptr_t add
     uint64_t *far = &wide(context)[(granule * 0x9e3779b97f4a7c15ull) >> 48 & (WIDE_ENTRIES - 1)];
     if (*near != tag && *far != tag) {
         uintptr_t start = granule << GRANULE_SHIFT, end = start + GRANULE_BYTES + OVERHANG_BYTES;
+        const uintptr_t until = private_until(address);
+        if (until < end && arena_holds(address) && address + size <= until) { /* behind it, in one epoch, are no block's bytes */
+            start -= end - until;
+            end = until;
+        }
         /* Others may write next to us, or the mapping ends in the overhang: these bytes, every time. */
-        if (private_until(address) < end)
+        if (until < end)
             return append(context, LOG_BYTES, address, (const void *)address, size);
         if (!append(context, LOG_BYTES, start, (const void *)start, end - start))
             return false;

@@ -53,7 +53,7 @@ static bool is_named(uint64_t at, const char *name) {
     return false;
 }
 
-unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t *found, unsigned capacity) {
+unsigned loader_symbol_values(const struct link_map *map, const char *name, uintptr_t *places, unsigned capacity) {
     struct tables tables;
     uint32_t header[4], index, value, count = 0;
     if (!find_tables(map, &tables) || !copy(header, tables.hash, sizeof header) || !header[0])
@@ -68,9 +68,19 @@ unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t 
             break;
         if ((value | 1) == (hash | 1) && copy(&symbol, tables.symbols + index * sizeof symbol, sizeof symbol) &&
             (symbol.info & 15) == STT_FUNC && symbol.section && is_named(tables.strings + symbol.name, name))
-            found[count++] = map->bias + symbol.value;
+            places[count++] = tables.symbols + index * sizeof symbol + offsetof(struct symbol, value);
         if (value & 1)
             break;
+    }
+    return count;
+}
+
+unsigned loader_symbols(const struct link_map *map, const char *name, uintptr_t *found, unsigned capacity) {
+    const unsigned count = loader_symbol_values(map, name, found, capacity);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t value = 0;
+        copy(&value, found[i], sizeof value);
+        found[i] = map->bias + value;
     }
     return count;
 }

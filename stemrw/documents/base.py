@@ -15,6 +15,12 @@ def _address(value: Any) -> Any:
     return value
 
 
+def _not_negative(value: int) -> int:
+    if value < 0:
+        raise ValueError("lies below 0")
+    return value
+
+
 def _word(value: int) -> int:
     if not -(1 << 63) <= value < 1 << 64:
         raise ValueError("does not fit in 64 bits")
@@ -28,6 +34,9 @@ Address = Annotated[
     PlainSerializer(hex, return_type=str, when_used="json"),
 ]
 """A 64-bit address or bit pattern; an integer or a string such as "0x4d6e" on input, a hexadecimal string in JSON."""
+
+Word = Annotated[Address, AfterValidator(_not_negative)]
+"""An `Address` from 0 on: where something lies, or what stands in a register."""
 
 SystemName = Annotated[str, AfterValidator(unicode)]
 """A path, or whatever else the system has as bytes: bytes that are not UTF-8 are escaped."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, Word
 
 ReturnKind = Literal["integer", "double", "void"]
 
@@ -40,7 +40,7 @@ class RescuePoint(Document):
     rules do not leave a choice (a function that never returns, one that the user named).
     """
 
-    address: Address
+    address: Word
     symbol: str | None = None
     frame: int
     verdict: Literal["chosen", "net", "rejected"]

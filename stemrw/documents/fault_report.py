@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Document
+from stemrw.documents.base import Word as Word
 from stemrw.documents.predicate import PredicateError, parse
 from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
@@ -51,7 +52,6 @@ FaultClass = Literal[
 FAULT_CLASSES: tuple[FaultClass, ...] = get_args(FaultClass)
 
 Access = Literal["read", "write", "execute"]
-Word = Annotated[Address, Field(ge=0, lt=1 << 64)]
 Text = Annotated[str, Field(min_length=1)]
 HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from stemrw.documents.base import Address, Document
-from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.base import Document, Word
+from stemrw.documents.plan import PlannedRegion, unique
 from stemrw.documents.read import complaint, read_json, shown
-from stemrw.documents.rules import AnyRule
+from stemrw.documents.rules import AnyRule, of_file
 from stemrw.errors import DocumentError
 
 SCHEMA = "stemrw.manifest"
@@ -31,7 +31,7 @@ class FileIdentity(Document):
     """One file's content; `size` in bytes."""
 
     sha256: Sha256
-    build_id: HexBytes | None = None
+    build_id: Annotated[HexBytes, Field(min_length=2)] | None = None
     size: int = Field(ge=0)
 
 
@@ -46,11 +46,11 @@ class RuntimeIdentity(Document):
 class Payload(Document):
     """Where the additions lie: `offset` in the file, addresses link-time, sizes in bytes."""
 
-    address: Address
-    offset: int
-    size: int
-    state_address: Address
-    state_size: int
+    address: Word
+    offset: int = Field(ge=0)
+    size: int = Field(ge=0)
+    state_address: Word
+    state_size: int = Field(ge=0)
 
 
 class Patch(Document):
@@ -65,12 +65,12 @@ class Patch(Document):
 
     kind: PatchKind
     name: str | None = None
-    function: Address
-    address: Address
-    length: int
-    gate: Address
-    displaced: Address
-    stone: Address | None = None
+    function: Word
+    address: Word
+    length: int = Field(ge=0)
+    gate: Word
+    displaced: Word
+    stone: Word | None = None
 
 
 class Change(Document):
@@ -79,7 +79,7 @@ class Change(Document):
     offset: int = Field(ge=0)
     original: HexBytes
     what: str
-    address: Address | None = None
+    address: Word | None = None
 
     @property
     def data(self) -> bytes:
@@ -107,6 +107,16 @@ class Manifest(Document):
     """The file to which recoveries are appended as the user named it, if none is named at run time."""
     changes: tuple[Change, ...]
     """By ascending offset, disjoint.  What lies behind the original's last byte was appended."""
+
+    @field_validator("regions")
+    @classmethod
+    def _unique(cls, value: tuple[PlannedRegion, ...]) -> tuple[PlannedRegion, ...]:
+        return tuple(unique(value))
+
+    @field_validator("rules")
+    @classmethod
+    def _of_file(cls, value: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+        return tuple(of_file(value))
 
 
 def manifest_path(hardened: Path) -> Path:

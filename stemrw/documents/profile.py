@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from stemrw.documents.base import Address, Document, SystemName
+from stemrw.documents.base import Document, SystemName, Word
 from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.read import complaint, read_json, shown
 from stemrw.errors import DocumentError
@@ -26,7 +26,7 @@ class RegionProfile(Document):
     entry used at most; the budgets are multiples of these, 0 where nothing was learned.
     """
 
-    address: Address
+    address: Word
     symbol: str | None = None
     entries: int = Field(ge=0)
     ticks: int = Field(ge=0)
@@ -52,6 +52,16 @@ class Profile(Document):
     """Entries that went on natively, and were not measured to their end."""
     multiple: int = Field(ge=1)
     regions: tuple[RegionProfile, ...]
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether a region was entered."""
+        return any(region.entries for region in self.regions)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a measure: the command went well, nothing was rescued, and something was learned."""
+        return not self.status and not self.recoveries and self.has_learned
 
 
 def load_profile(path: Path) -> Profile:

@@ -60,7 +60,8 @@ def complaint(error: ValidationError) -> str:
     elif first["type"] == "extra_forbidden":
         text = f"field `{where}` is not known"
     else:
-        text = f"field `{where}` is {shown(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        said = first["msg"].removeprefix("Value error, ")
+        text = f"field `{where}` is {shown(first['input'])}: {said[:1].lower()}{said[1:]}"
     more = len(details) - 1
     return printable(text[:_SHOWN]) + (f"; and {more} more problem{'s' if more > 1 else ''}" if more else "")
 

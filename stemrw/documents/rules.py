@@ -5,11 +5,12 @@ Each model is one kind of rule in runtime/include/rules.h; `values` are the word
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, Word
 from stemrw.documents.predicate import parse
 
 STRATEGIES = ("return", "die", "oblivious", "retry", "end-thread", "end-child", "slice")
@@ -25,9 +26,18 @@ _WORD = (1 << 64) - 1
 class Rule(Document):
     """What all rules have: the code they are about (link-time, where there is any), and why they are there."""
 
-    address: Address | None = None
-    end: Address | None = None
+    of_file: ClassVar[bool] = False
+    """It is about the whole file, not about one region."""
+
+    address: Word | None = None
+    end: Word | None = None
     why: str = ""
+
+    @model_validator(mode="after")
+    def _is_range(self) -> Self:
+        if self.end is not None and (self.address is None or self.end <= self.address):
+            raise ValueError("`end` does not lie behind `address`")
+        return self
 
     def values(self) -> tuple[int, ...]:
         """At most five 64-bit words, as rules.h says for this kind."""
@@ -61,18 +71,22 @@ class Stack(Rule):
     """Returns and indirect branches of emulated code go where the program has sent them, or are faults
     (`return-address`, `stack-smash`, `control-flow`). It is about the whole file, for all regions share their code."""
 
+    of_file: ClassVar[bool] = True
+
     kind: Literal["stack"] = "stack"
 
 
 class GuardSite(Rule):
     """Calls of the allocator that return into `address` … `end` are given guarded heap blocks."""
 
+    of_file: ClassVar[bool] = True
+
     kind: Literal["guard-site"] = "guard-site"
-    address: Address
-    end: Address
+    address: Word
+    end: Word
     below: bool = False
     """The block begins behind an inaccessible page, instead of ending before one."""
-    outer: tuple[Address, ...] = Field(default=(), max_length=3)
+    outer: tuple[Word, ...] = Field(default=(), max_length=3)
     """Only calls that come through these return addresses, innermost first."""
 
     def values(self) -> tuple[int, ...]:
@@ -82,9 +96,11 @@ class GuardSite(Rule):
 class GuardAccess(Rule):
     """Accesses of instructions in `address` … `end`, in a region: none beside a guarded block, or to a freed one."""
 
+    of_file: ClassVar[bool] = True
+
     kind: Literal["guard-access"] = "guard-access"
-    address: Address
-    end: Address
+    address: Word
+    end: Word
 
 
 class SetErrno(Rule):
@@ -114,7 +130,7 @@ class SetOut(Rule):
     value: Address = 0
 
     @model_validator(mode="after")
-    def _fits(self) -> SetOut:
+    def _fits(self) -> Self:
         if not -(1 << (8 * self.size - 1)) <= self.value < 1 << (8 * self.size):
             raise ValueError(f"{self.value} does not fit in {self.size} bytes")
         return self
@@ -150,7 +166,7 @@ class Predicate(Rule):
     """What must hold before the instruction at `address` executes; otherwise it is a fault of class `predicate`."""
 
     kind: Literal["predicate"] = "predicate"
-    address: Address
+    address: Word
     require: str
 
     @field_validator("require")
@@ -182,7 +198,7 @@ class Slice(Rule):
     """`address` to `end` in the region, entered at `address` only: undone and skipped when it faults."""
 
     kind: Literal["slice"] = "slice"
-    resume: Address
+    resume: Word
     """Where the function goes on then."""
 
     def values(self) -> tuple[int, ...]:
@@ -193,7 +209,7 @@ class SliceExit(Rule):
     """Control that gets to `address` has left the slice at `slice`."""
 
     kind: Literal["slice-exit"] = "slice-exit"
-    slice: Address
+    slice: Word
 
     def values(self) -> tuple[int, ...]:
         return (self.slice,)
@@ -207,7 +223,7 @@ class SliceSet(Rule):
     value: Address
 
     def values(self) -> tuple[int, ...]:
-        return GENERAL_REGISTERS.index(self.register_name), self.value
+        return GENERAL_REGISTERS.index(self.register_name), self.value & _WORD
 
 
 RULES: tuple[type[Rule], ...] = (
@@ -241,3 +257,36 @@ AnyRule = Annotated[
     | SliceSet,
     Field(discriminator="kind"),
 ]
+
+
+def of_region(rules: Sequence[AnyRule]) -> Sequence[AnyRule]:
+    """The rules of one region.  Raises ValueError: one is about the whole file, or two contradict each other."""
+    for rule in rules:
+        if rule.of_file:
+            raise ValueError(f"a rule `{rule.kind}` is about the whole file, not about a region")
+    _check_agreement(rules)
+    slices = {rule.address for rule in rules if isinstance(rule, Slice)}
+    if slices and any(isinstance(rule, Strategy) for rule in rules):
+        raise ValueError("a `slice` is the strategy of its region, there cannot be another `strategy`")
+    for rule in rules:
+        of = rule.slice if isinstance(rule, SliceExit) else rule.address if isinstance(rule, SliceSet) else None
+        if isinstance(rule, SliceExit | SliceSet) and of not in slices:
+            raise ValueError(f"a rule `{rule.kind}` belongs to a `slice` that is not there")
+    return rules
+
+
+def of_file(rules: Sequence[AnyRule]) -> Sequence[AnyRule]:
+    """The rules of the whole file.  Raises ValueError: one is about a region, or two contradict each other."""
+    for rule in rules:
+        if not rule.of_file:
+            raise ValueError(f"a rule `{rule.kind}` belongs to a region")
+    _check_agreement(rules)
+    return rules
+
+
+def _check_agreement(rules: Sequence[AnyRule]) -> None:
+    said: dict[tuple[object, ...], AnyRule] = {}
+    for rule in rules:
+        other = said.setdefault(rule.subject(), rule)
+        if other.model_copy(update={"why": rule.why}) != rule:
+            raise ValueError(f"two rules `{rule.kind}` contradict each other")

@@ -9,16 +9,16 @@ from itertools import pairwise
 from stemrw import __version__
 from stemrw.documents.manifest import Change, FileIdentity, Manifest, Patch, Payload, RuntimeIdentity
 from stemrw.documents.plan import Plan, PlannedRegion
-from stemrw.documents.rules import AnyRule, Budget, Stack
+from stemrw.documents.rules import Budget, Stack
 from stemrw.elf import Elf, Segment, align
 from stemrw.elf.constants import PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR
 from stemrw.errors import BinaryError, DocumentError
 from stemrw.rewrite import _layout, _mechanism
 from stemrw.rewrite._displace import NO_BOUNDARY, Displaced, displace
 from stemrw.rewrite._edited import Edited
-from stemrw.rewrite._entry import ENDBR64, Entry, Stone, Target, find_entries
+from stemrw.rewrite._entry import Entry, Stone, Target, find_entries
 from stemrw.rewrite._gate import GATE_SIZE, make_gate
-from stemrw.rewrite._predicate import compile_predicate, records
+from stemrw.rewrite._rules import check_rules, rule_records, words
 from stemrw.rewrite._targets import never_taken
 from stemrw.runtime import RuntimeImage, load_image
 
@@ -60,7 +60,7 @@ def rewrite(
     `image` is the runtime to inject; the built one by default.
 
     Raises BinaryError (the file cannot be hardened, or a region's entry cannot be patched) and DocumentError (the plan
-    is about another file).
+    is about another file, or one of its rules about code that is not there).
     """
     image = image or load_image()
     elf = original if isinstance(original, Elf) else Elf(original)
@@ -118,6 +118,7 @@ def _check_suitable(elf: Elf, identity: FileIdentity, plan: Plan, image: Runtime
         )
     if elf.section(".gopclntab") or elf.section(".note.go.buildid"):
         raise BinaryError("this is a Go program: its own runtime moves stacks and inspects code addresses")
+    check_rules(elf, plan)
 
 
 def _sites(elf: Elf, plan: Plan) -> tuple[list[_Site], list[str]]:
@@ -166,7 +167,7 @@ def _payload_size(plan: Plan, sites: list[_Site], image: RuntimeImage, targets: 
         moved = displace(site.entry.instructions, site.entry.original, site.entry.end)
         size += align(len(moved.code), _DISPLACED_ALIGN)
     rules = sum(
-        len(_words(rule, image)) for rule in (*plan.rules, *(r for region in plan.regions for r in region.rules))
+        len(words(rule, image)) for rule in (*plan.rules, *(r for region in plan.regions for r in region.rules))
     )
     return size + rules * image.structs["rule"].size + align(len(targets), 8) + len(_path(events_path))
 
@@ -218,7 +219,7 @@ def _payload(
         )
     payload = image.data.ljust(table, b"\xcc") + b"".join(records[address] for address, _ in places)
     payload += code + displaced_code
-    rules = _rules(plan, number, image, (len(payload), len(targets) // 4))
+    rules = rule_records(plan, number, image, (len(payload), len(targets) // 4))
     payload += targets.ljust(align(len(targets), 8), b"\0")
     rules_at = len(payload)
     payload += b"".join(rules)
@@ -244,30 +245,6 @@ def _payload(
         plan_hash=plan.digest(),
     )
     return header + payload[len(header) :], patches
-
-
-def _rules(plan: Plan, number: dict[int, int], image: RuntimeImage, targets: tuple[int, int]) -> list[bytes]:
-    """Every struct rule; `number` is the index in the table of patches by address of the patched place."""
-    record, module = image.structs["rule"], image.constants["RULE_MODULE"] & 0xFFFF_FFFF
-    owned: list[tuple[int, AnyRule]] = [(module, rule) for rule in plan.rules]
-    for region in plan.regions:
-        owner = next(number[place] for place in (region.address, region.address + len(ENDBR64)) if place in number)
-        owned += [(owner, rule) for rule in region.rules]
-    found = []
-    for owner, rule in owned:
-        kind = image.constants[f"RULE_{rule.kind.upper().replace('-', '_')}"]
-        for words in _words(rule, image, targets):
-            value = struct.pack(f"<{len(words)}Q", *words)
-            packed = record.pack(kind=kind, patch=owner, address=rule.address or 0, end=rule.end or 0, value=value)
-            found.append(((owner, kind, rule.address or 0), packed))
-    return [packed for _, packed in sorted(found, key=lambda entry: entry[0])]
-
-
-def _words(rule: AnyRule, image: RuntimeImage, targets: tuple[int, int] = (0, 0)) -> list[tuple[int, ...]]:
-    """The words of each record that a rule becomes; `targets` are the place and the length of the table of `stack`."""
-    if rule.kind == "predicate":
-        return records(compile_predicate(rule.require, image), image)
-    return [targets if isinstance(rule, Stack) else rule.values()]
 
 
 def _record(site: _Site, displaced: Displaced, gate: int, displaced_at: int, image: RuntimeImage) -> bytes:

@@ -196,7 +196,7 @@ def test_manifest_that_is_not_the_one_of_the_file(shown: Callable[..., tuple[int
     assert "another manifest: unobserved" in json.dumps(document["checks"])
 
 
-@pytest.mark.parametrize(("offset", "size"), [(-5, 7), (0, -1), (1 << 62, 1 << 62)])
+@pytest.mark.parametrize(("offset", "size"), [(5, 7), (0, 0), (1 << 62, 1 << 62)])
 def test_payload_that_cannot_be_true(offset: int, size: int, shown: Callable[..., tuple[int, Any]]) -> None:
     edit(payload=manifest().payload.model_copy(update={"offset": offset, "size": size}))
     status, document = shown(DASH, "hard")

@@ -97,6 +97,18 @@ def documents(data: bytes) -> None:
         path.write_text(text)
         assert load(path) == document, text
         json.loads(text)
+        if isinstance(document, Manifest) and document.regions:
+            _plans(document)
+
+
+def _plans(manifest: Manifest) -> None:
+    """What a manifest says can be planned again, and every rule be written as words of 64 bits."""
+    identity = BinaryIdentity(path="fuzzed", sha256=manifest.input.sha256, build_id=manifest.input.build_id)
+    plan = Plan(binary=identity, regions=manifest.regions, rules=manifest.rules)
+    assert len(plan.digest()) == 32
+    for rule in (*plan.rules, *(rule for region in plan.regions for rule in region.rules)):
+        words = (rule.address or 0, rule.end or 0, *rule.values())
+        assert len(rule.values()) <= 5 and all(0 <= word < 1 << 64 for word in words), rule
 
 
 def imports(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from hostile.contained import Contained, judge, leftovers, unreadable
 from hostile.victims import Victim
 
 from stemrw.documents.fault_report import (
+    Block,
     FaultReport,
     Frame,
     Hang,
@@ -24,6 +26,7 @@ from stemrw.documents.fault_report import (
     load_report,
 )
 from stemrw.documents.manifest import load_manifest
+from stemrw.documents.profile import load_profile
 from stemrw.documents.read import MAX_BYTES
 from stemrw.errors import StemrwError
 
@@ -63,6 +66,8 @@ def full_report(victim: Victim) -> dict[str, Any]:
         sent_by=1,
         fault_address=0,
         access="read",
+        access_size=8,
+        block=Block(size=8, offset=-1, allocated=(Frame(**pc.model_dump()),), freed=(Frame(**pc.model_dump()),)),
         instruction=Instruction(code="90", text="nop"),
         registers={"rip": victim.region},
         pc=pc,
@@ -132,6 +137,21 @@ def test_reports(
     assert check(load_report, named, path) > len(named) // 3
     words = ["patch", str(victim.path), "--fault", "broken.json", "-o", "out"]
     through_the_tool(contained, words, named[:: SAMPLED if form is full_report else SAMPLED // 4], tmp_path)
+
+
+def test_profiles(victim: Victim, contained: Contained, tmp_path: Path) -> None:
+    """They name regions by address, and budgets that become rules."""
+    region = {"address": hex(victim.region), "symbol": "victim", "entries": 1, "ticks": 1, "memory_bytes": 1,
+              "budget_ticks": 10, "budget_memory_bytes": 10}  # fmt: skip
+    document = {
+        "schema": "stemrw.profile", "version": 1, "command": ["victim"], "status": 0, "processes": 1, "recoveries": 0,
+        "binary": {"path": str(victim.path), "sha256": hashlib.sha256(victim.data).hexdigest(), "build_id": None},
+        "degradations": 0, "multiple": 10, "regions": [region],
+    }  # fmt: skip
+    named = list(broken_documents.broken(document))
+    assert check(load_profile, named, tmp_path / "broken.json") > len(named) // 3
+    words = ["patch", str(victim.path), "--region", "victim", "--profile", "broken.json", "-o", "out"]
+    through_the_tool(contained, words, named[:: SAMPLED // 4], tmp_path)
 
 
 def test_manifests(hardened: Path, contained: Contained, tmp_path: Path) -> None:
