@@ -18,8 +18,8 @@ A program says in its first lines:
     gives: CODE         its exit status, where that is not 0
     not yet: REASON     it is known not to hold
 
-PROMISE_OPTIONS in the environment are further words for `stemrw patch`, such as `--guard stack` or `--budget 0`: whatever
-is promised must hold with them too.
+PROMISE_OPTIONS in the environment are further words for `stemrw patch`, such as `--guard stack` or `--budget 0`:
+whatever is promised must hold with them too.
 """
 
 from __future__ import annotations
