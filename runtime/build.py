@@ -27,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 FLAGS = [
     "-target", "x86_64-linux-musl", "-mcpu=x86_64-mmx-sse-sse2-x87+soft_float", "-std=c11", "-Os",
     "-fomit-frame-pointer", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all",
-    "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-fno-jump-tables",
-    "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",
+    "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections",
+    "-fdata-sections", "-fno-jump-tables", "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",
     "-Wall", "-Wextra", "-Werror", "-Wno-unused-command-line-argument", "-Wno-unterminated-string-initialization",
 ]  # fmt: skip
 # What runs seldom is made as small as can be; zig's driver takes -Oz for -Os.

@@ -156,6 +156,21 @@ def test_a_region_can_be_taken_out(capsys: Capture) -> None:
     assert Path("one").read_bytes() == before
 
 
+def test_rules_of_the_file_go_with_the_region_that_asked_for_them() -> None:
+    main, other = ["--region", "main"], ["--region", "0x4d30"]
+    assert call(["patch", str(DASH), *main, "-o", "one"]) == 0
+    assert call(["patch", "one", *other, "--guard", "heap", "-o", "guarded"]) == 0
+    assert json.loads(Path("guarded.manifest.json").read_text())["rules"]
+    assert call(["patch", "guarded", *main, "--guard", "none", "-o", "still"]) == 0
+    assert Path("still").read_bytes() == Path("guarded").read_bytes(), "it is the other region that asks for them"
+    assert call(["patch", "guarded", *other, "--guard", "none", "-o", "none"]) == 0
+    assert call(["patch", "one", *other, "-o", "fresh"]) == 0
+    assert Path("none").read_bytes() == Path("fresh").read_bytes()
+    assert call(["revert", "guarded", *other, "-o", "left"]) == 0
+    assert Path("left").read_bytes() == Path("one").read_bytes()
+    assert Path("left.manifest.json").read_bytes() == Path("one.manifest.json").read_bytes()
+
+
 def test_hardened_file_without_its_manifest(capsys: Capture) -> None:
     assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
     Path("one.manifest.json").rename("kept")
@@ -312,3 +327,17 @@ def test_reader_that_leaves_does_not_change_the_answer() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert Path("out").exists()
+
+
+def test_summary_begins_with_the_region_of_the_fault(folder: Path, capsys: Capture) -> None:
+    """Whatever its address; then its safety nets, and what the whole file is asked."""
+    frames = [{"module": str(DASH), "address": address, "return_address": address != "0x5168"} for address in
+              ("0x5168", "0x4d64")]  # fmt: skip
+    program = {"path": str(DASH)}
+    report = {"class": "divide", "program": program, "pc": {"module": str(DASH), "address": "0x5168"}}
+    (folder / "report").write_text(json.dumps({**report, "modules": [program], "backtrace": frames}))
+    assert call(["patch", str(DASH), "--fault", "report", "--guard", "heap", "-o", "out"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    order = [line.split(",")[0] for line in lines if line.startswith("  region")]
+    assert order == ["  region 0x5140", "  region 0x4d30"], "the net has the lower address"
+    assert "  whole file" in lines and any(line.startswith("    guard-site: --guard heap") for line in lines)
