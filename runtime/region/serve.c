@@ -219,12 +219,23 @@ static bool is_young(const struct context *context, uintptr_t address, size_t si
            address + size <= context->mark_rsp - (context->slices ? RED_ZONE : 0);
 }
 
+/* Nothing more can be undone: that ends the emulation, or was too much for a region that has a budget. */
+static bool log_full(struct context *context, uintptr_t source) {
+    if (budget_filled(context))
+        return raise_fault(context, FAULT_MEMORY_EXHAUSTION, source, source);
+    go_native(context, source, REASON_LOG_FULL);
+    return false;
+}
+
 /* While other threads are alive. */
-static void log_exact(struct context *context, uintptr_t address, size_t size) {
+static bool log_exact(struct context *context, uintptr_t address, size_t size) {
     if (context->quiet || is_young(context, address, size) || store_logged(context, address, size))
-        return;
-    const enum reason reason = log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL;
-    go_native(context, cache_source_of(context->resume), reason);
+        return false;
+    const uintptr_t source = cache_source_of(context->resume);
+    if (!log_has_room(context, size))
+        return log_full(context, source);
+    go_native(context, source, REASON_SHARED_STATE);
+    return false;
 }
 
 /* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
@@ -246,7 +257,7 @@ static bool log_some(struct context *context, uintptr_t address) {
     return decode(bytes, source_bytes(source, bytes), source, 64, &at) && log_masked(context, &at, bytes, address);
 }
 
-static void log_store(struct context *context) {
+static bool log_store(struct context *context) {
     uintptr_t address = context->argument[0];
     size_t size = (uint16_t)context->argument[1];
     if (context->argument[1] & LOG_SEGMENT)
@@ -255,9 +266,10 @@ static void log_store(struct context *context) {
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
     else if (context->exact && !masked)
-        log_exact(context, address, size);
+        return log_exact(context, address, size);
     else if (!context->quiet && !(masked ? log_some(context, address) : log_range(context, address, size)))
-        go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
+        return log_full(context, cache_source_of(context->resume));
+    return false;
 }
 
 /* Where a string of *size bytes that is written downwards, and ends at `end`, begins; what lies below memory that is
@@ -334,20 +346,17 @@ static bool check_access(struct context *context) {
 
 /* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory, vectors
  * of addresses. */
-static void log_other_store(struct context *context) {
+static bool log_other_store(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
     const uint64_t *general = context->registers.general;
     struct instruction at;
     uint8_t bytes[15];
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at)) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
-        return;
+        return false;
     }
-    if (at.memory == MEMORY_VECTOR) {
-        if (!log_scatter(context, &at, bytes))
-            go_native(context, source, REASON_LOG_FULL);
-        return;
-    }
+    if (at.memory == MEMORY_VECTOR)
+        return !log_scatter(context, &at, bytes) && log_full(context, source);
     uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
         address = general[modrm_register(&at, bytes)];
@@ -375,10 +384,11 @@ static void log_other_store(struct context *context) {
     else if (at.lock && context->exact)
         log_locked(context, source, address, size);
     else if (context->exact && !masked)
-        log_exact(context, address, size);
+        return log_exact(context, address, size);
     else if (!context->quiet &&
              !(masked ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
-        go_native(context, source, REASON_LOG_FULL);
+        return log_full(context, source);
+    return false;
 }
 
 /* An unwinder that is about to land in the marked function's caller has put the landing pad over the return address,
@@ -454,11 +464,9 @@ bool serve(struct context *context) {
     case SERVICE_LINK:
         return link(context);
     case SERVICE_LOG:
-        log_store(context);
-        return false;
+        return log_store(context);
     case SERVICE_LOG_OTHER:
-        log_other_store(context);
-        return false;
+        return log_other_store(context);
     case SERVICE_SYSCALL:
         return before_syscall(context);
     case SERVICE_SYSCALL_DONE:
