@@ -16,7 +16,9 @@ _VERDICTS = {"chosen": "bold green", "net": "cyan", "rejected": ""}
 def explained(explanation: Explanation) -> Node:
     """Everything: the faults, then each region with the places, values and rules that were considered."""
     done = "was hardened" if explanation.hardened else "would be hardened"
-    root = Node(f"{explanation.path}: {done} with {counted(len(explanation.regions), 'region')}", "bold")
+    old = 0 if explanation.hardened else sum(region.address in explanation.present for region in explanation.regions)
+    has = f", {old} of which it has already" if old else ""
+    root = Node(f"{explanation.path}: {done} with {counted(len(explanation.regions), 'region')}{has}", "bold")
     for fault in explanation.faults:
         at = f" at {fault.address:#x}" if fault.address is not None else ""
         node = root.add(f"fault: {fault.fault_class or 'any class'}{at}, {counted(fault.frames, 'frame')} in this file")

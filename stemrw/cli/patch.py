@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stemrw.cli import _choices as options
 from stemrw.errors import UsageError
 from stemrw.text import printable, unicode
 
 if TYPE_CHECKING:
-    from stemrw.documents.localization import Localization
     from stemrw.documents.manifest import Manifest
-    from stemrw.documents.rules import AnyRule
-    from stemrw.image import Image
-    from stemrw.plan import Policy, Wish
-
 
 EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
     "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
-    "A file that is hardened already gets further regions; the ones it has stay as they are. "
-    "Exit status: 0 written; 2 an error, nothing was written."
+    "A file that is hardened already gets further regions; the ones it has stay as they are, but for what is said of "
+    "them now. Exit status: 0 written; 2 an error, such as options that contradict each other, and nothing was written."
 )
-
-
-class Guard(StrEnum):
-    """What is guarded; the values are those of `stemrw.plan`."""
-
-    report = "report"
-    heap = "heap"
-    stack = "stack"
-    none = "none"
 
 
 def patch(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The program or shared library to harden.")],
-    fault: Annotated[
-        list[Path] | None,
-        typer.Option("--fault", metavar="REPORT", help="Fault report, of `stemrw run` or by hand. Repeatable."),
-    ] = None,
+    fault: options.Faults = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -53,104 +35,27 @@ def patch(
             help="The hardened file. Default: ./NAME.hardened, or FILE itself if it is hardened already.",
         ),
     ] = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL|ADDR|A..B",
-            help="Make this function the region, whatever the report leads to. Repeatable where there is no report. "
-            "A..B: of its code from A to B, what faults is skipped.",
-        ),
-    ] = None,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'ADDR: EXPR'",
-            help="What must hold before the instruction at ADDR, or it is a fault: '0x4d6e: rdi < 64'. Repeatable.",
-        ),
-    ] = None,
-    frame: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Make the function of this frame of the report the region (0: crash)."),
-    ] = None,
-    return_value: Annotated[
-        str | None,
-        typer.Option("--return", metavar="VALUE", help="What a rescue returns: -1, 0x7f, or 1.5 for a double."),
-    ] = None,
-    policy: Annotated[
-        str,
-        typer.Option(
-            metavar="evidence|types|minus-one",
-            help="How place and value are chosen. The last two take the function of the fault and are there to compare "
-            "with: by its type, or always -1.",
-        ),
-    ] = "evidence",
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[FUNCTION=]AMOUNT",
-            help="What one entry of the region may use: 5000000 (ticks), 500ms or 2s of CPU time, 64MiB. Repeatable.",
-        ),
-    ] = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Budgets that `stemrw profile` has learned of a good workload."),
-    ] = None,
-    guard: Annotated[
-        Guard,
-        typer.Option(
-            help="What to guard: what the reports ask for (heap blocks between inaccessible pages, where functions "
-            "return to), beside that all heap blocks of FILE (heap), or all returns and indirect branches (stack); or "
-            "none.",
-        ),
-    ] = Guard.report,
-    errno: Annotated[
-        str | None, typer.Option(metavar="NAME|NUMBER", help="What a rescue sets errno to: ENOENT, or 2.")
-    ] = None,
-    out: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ARG[+OFFSET]:SIZE=VALUE",
-            help="What a rescue writes through a pointer argument: 2:8=0 clears 8 bytes where the third one points to. "
-            "Repeatable.",
-        ),
-    ] = None,
-    escalate: Annotated[
-        bool,
-        typer.Option(help="Rescue a fault that repeats without end in the next region further out."),
-    ] = True,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What is done about a fault: return (an error value, the default), oblivious (leave the access out), "
-            "retry (once more, in roomier memory), end-thread, end-child, die.",
-        ),
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="ADDR", help="With --region A..B: where the function goes on. Default: B.")
-    ] = None,
-    set_register: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="REGISTER=N", help="With --region A..B: what a register is then. Repeatable."),
-    ] = None,
+    region: options.Regions = None,
+    require: options.Requirements = None,
+    frame: options.Frame = None,
+    return_value: options.ReturnValue = None,
+    policy: options.PolicyName = "evidence",
+    budget: options.Budgets = None,
+    profile: options.ProfileFile = None,
+    guard: options.GuardChoice = options.Guard.report,
+    errno: options.Errno = None,
+    out: options.Outputs = None,
+    escalate: options.Escalation = True,
+    strategy: options.StrategyName = None,
+    resume: options.Resume = None,
+    set_register: options.Registers = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the hardened program appends one JSON line per recovery."),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Manifest of a FILE that is hardened already. Default: FILE.manifest.json"),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Accept a report about another build (build-id) of the file.")
-    ] = False,
-    by_symbol: Annotated[
-        bool,
-        typer.Option(
-            "--by-symbol",
-            help="The report is about another build (with a sanitizer, say): go by the names of functions.",
-        ),
-    ] = False,
+    manifest: options.Manifest = None,
+    force: options.Force = False,
+    by_symbol: options.BySymbol = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest instead of a summary.")] = False,
 ) -> None:
     """Harden a program or shared library against the faults of one or more reports.
@@ -158,50 +63,32 @@ def patch(
     The function in which the fault lies (or --region, or --frame) will run with a checkpoint: when the fault comes
     again, what the function did is undone and it returns an error. OUT.manifest.json says what was changed and why.
     """
+    from stemrw.cli._asked import Asked, planned
     from stemrw.cli._files import about, open_original, warn
     from stemrw.cli._render import summary
     from stemrw.cli._tables import progress, show_text
     from stemrw.documents.manifest import manifest_path
     from stemrw.image import Image
-    from stemrw.plan import asked_errno, asked_out, plan, wish
     from stemrw.rewrite import rewrite, write_output
 
-    _check(file, [*(fault or []), *(require or [])], region or [], frame)
-    value, chosen_by = _pattern(return_value), _policy(policy)
-    budgets = [wish(text) for text in budget or ()]
-    outputs: list[AnyRule] = [asked_out(text) for text in out or []]
+    asked = Asked(
+        faults=fault or (), regions=region or (), requirements=require or (), frame=frame, force=force,
+        by_symbol=by_symbol, return_value=return_value, policy=policy, budgets=budget or (), profile=profile,
+        guard=guard, errno=errno, outputs=out or (), escalate=escalate, strategy=strategy, resume=resume,
+        registers=set_register or (),
+    )  # fmt: skip
+    asked.check(file)
     events_path = _events(events)
     with progress(f"hardening {file}"):
         elf, known = open_original(file, manifest)
         named = output is not None
         output = output or (file if known else Path(file.name + ".hardened"))
-        image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-        regions, asked = _asked(image, region or [], strategy, resume, set_register or [])
-        localizations = _localize(
-            image, fault or [], require or [], regions, frame=frame, force=force, by_symbol=by_symbol
-        )
-        if profile is not None:
-            budgets = [*_learned(profile, image), *budgets]
-        had = (known.regions, known.rules) if known else ((), ())
-        if errno is not None:
-            outputs.append(asked_errno(errno, image))
-        planned = plan(
-            localizations,
-            image,
-            known=had[0],
-            known_rules=had[1],
-            return_value=value,
-            policy=chosen_by,
-            budgets=budgets,
-            outputs=outputs,
-            escalate=escalate,
-            guard=guard.value,
-            strategy=asked,
-        )
+        _check_output(output, [*asked.faults, *filter(None, (profile, manifest))])
+        wanted, _ = planned(asked, Image(elf, hardened_sha256=known.output.sha256 if known else None), known)
         if known and events_path is None:
             events_path = known.events
         with about(file):
-            done = rewrite(elf, planned, events_path=events_path)
+            done = rewrite(elf, wanted, events_path=events_path)
         if not named and known is None:
             _check_nothing_is_lost(output, done.manifest)
         text = done.manifest.to_json()
@@ -213,40 +100,11 @@ def patch(
     show_text(text if as_json else said)
 
 
-def _learned(path: Path, image: Image) -> list[Wish]:
-    from stemrw.cli._files import about
-    from stemrw.documents.profile import load_profile
-    from stemrw.profile import wishes
-
-    with about(path):
-        return wishes(load_profile(path), image.sha256)
-
-
-def _check(file: Path, faults: Sequence[Path | str], regions: list[str], frame: int | None) -> None:
-    if not file.is_file():
-        raise UsageError("there is no such file", file=file)
-    if not faults and not regions:
-        raise UsageError("nothing says what to harden against", hint="give --fault REPORT, --require or --region")
-    if faults and len(regions) > 1:
-        raise UsageError("a fault is rescued in one region", hint="give one --region, or several without --fault")
-    if frame is not None and len(faults) > 1:
-        raise UsageError("--frame counts in one report", hint="give exactly one --fault")
-
-
-def _asked(
-    image: Image, regions: list[str], strategy: str | None, resume: str | None, sets: list[str]
-) -> tuple[list[str], tuple[AnyRule, ...]]:
-    """The regions to look for, and the rules of the strategy; a slice stands for the function that it lies in."""
-    from stemrw.plan import slice_rules, strategy_rules
-
-    if not any(".." in region for region in regions):
-        if resume is not None or sets:
-            raise UsageError("--resume and --set are about a slice", hint="give --region A..B")
-        return regions, strategy_rules(strategy, image) if strategy is not None else ()
-    if len(regions) > 1 or strategy not in (None, "slice"):
-        raise UsageError("a slice is the one region, and its own strategy", hint="give one --region A..B")
-    function, rules = slice_rules(regions[0], image, resume=resume, sets=sets)
-    return [hex(function)], rules
+def _check_output(output: Path, read: Sequence[Path]) -> None:
+    """What was read is not what should be written over."""
+    for path in read:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise UsageError("this file was given to be read", file=output, hint="choose another --output")
 
 
 def _check_nothing_is_lost(output: Path, planned: Manifest) -> None:
@@ -268,49 +126,3 @@ def _events(path: Path | None) -> str | None:
     if path is not None and unicode(str(path)) != str(path):
         raise UsageError("the name of the events file is not Unicode", file=path, hint="choose another --events")
     return str(path) if path is not None else None
-
-
-def _localize(
-    image: Image,
-    faults: list[Path],
-    requires: list[str],
-    regions: list[str],
-    *,
-    frame: int | None,
-    force: bool,
-    by_symbol: bool,
-) -> list[Localization]:
-    from stemrw.documents.fault_report import load_report
-    from stemrw.localize import localize, required
-
-    reports = [*map(load_report, faults), *(required(text, image) for text in requires)]
-    if not reports:
-        return [localize(None, image, region=region, frame=frame) for region in regions]
-    region = regions[0] if regions else None
-    choice: Any = {"region": region, "frame": frame, "force": force, "by_symbol": by_symbol}
-    return [localize(report, image, **choice) for report in reports]
-
-
-def _policy(name: str) -> Policy:
-    from stemrw.plan import POLICIES
-
-    for policy in POLICIES:
-        if name == policy:
-            return policy
-    raise UsageError(f"there is no policy {name!r}", hint=f"one of {', '.join(POLICIES)}")
-
-
-def _pattern(value: str | None) -> int | None:
-    """A number as the user writes it, as a 64-bit pattern; with a decimal point it is a double."""
-    if value is None:
-        return None
-    try:
-        number = int(value, 0)
-    except ValueError:
-        try:
-            return int.from_bytes(struct.pack("<d", float(value)), "little")
-        except ValueError:
-            raise UsageError(f"--return {value!r} is no number", hint="such as -1, 0x7f, or 1.5") from None
-    if not -(1 << 63) <= number < 1 << 64:
-        raise UsageError(f"--return {value} does not fit in 64 bits")
-    return number & ((1 << 64) - 1)

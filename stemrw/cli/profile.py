@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stemrw.cli import _choices as options
 from stemrw.errors import UsageError
 from stemrw.text import counted, printable
 
@@ -17,78 +18,92 @@ if TYPE_CHECKING:
 EPILOG = (
     "Example: stemrw profile bzip2 --fault report.json -- bzip2 -k large.tar, then "
     "stemrw patch bzip2 --fault report.json --profile bzip2.profile.json. "
-    "Exit status: 0 measured; 1 the command failed, or was rescued, so that it is no good measure; 2 an error."
+    "Exit status: 0 measured and written; 1 written, but no good measure: the command failed, something was rescued, "
+    "or no region was entered; 2 an error, and nothing was written."
 )
 
 
 def profile(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The program or library, hardened or not.")],
     command: Annotated[list[str], typer.Argument(metavar="-- CMD…", help="The workload: it runs FILE.")],
-    fault: Annotated[
-        list[Path] | None,
-        typer.Option("--fault", metavar="REPORT", help="Measure what would be the regions of this report. Repeatable."),
-    ] = None,
+    fault: options.Faults = None,
     region: Annotated[
         list[str] | None, typer.Option(metavar="SYMBOL|ADDR", help="Measure this function. Repeatable.")
     ] = None,
+    require: options.Requirements = None,
+    frame: options.Frame = None,
     multiple: Annotated[
         int,
         typer.Option(metavar="N", min=1, max=1_000_000, help="The budget is so many times the highest that was seen."),
     ] = 10,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The profile. Default: ./NAME.profile.json"),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The profile; -: standard output. Default: ./NAME.profile.json"
+        ),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Manifest of a FILE that is hardened already. Default: FILE.manifest.json"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the profile (docs/budgets.md) instead.")] = False,
+    manifest: options.Manifest = None,
+    force: options.Force = False,
+    by_symbol: options.BySymbol = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the profile (docs/budgets.md) instead of a table.")
+    ] = False,
 ) -> None:
     """Learn from a good workload what budgets the regions of a file need.
 
-    A copy of FILE that counts runs in its place: where {} stands in CMD, or as its first word, which then names the
-    program; a library is found before all others of its name. Counted is the most that one entry of each region uses,
-    in all processes of CMD that end while it runs. The command keeps its standard streams.
+    Measured are the regions that `patch` would make of the same options, and those that a hardened FILE has. A copy of
+    FILE that counts runs in its place: where {} stands in CMD, or as its first word, which then names the program; a
+    library is found before all others of its name. Counted is the most that one entry of each region uses, in all
+    processes of CMD that end while it runs. The command keeps its standard streams.
     """
-    from stemrw.cli._files import about, open_original
-    from stemrw.documents.fault_report import load_report
+    from stemrw.cli._asked import Asked, planned
+    from stemrw.cli._files import about, open_original, write_document
+    from stemrw.cli._tables import show_text
     from stemrw.documents.plan import Plan
     from stemrw.image import Image
-    from stemrw.localize import identity, localize
-    from stemrw.plan import plan
+    from stemrw.localize import identity
+    from stemrw.plan import file_rules, remembered
     from stemrw.profile import measure
 
+    asked = Asked(
+        faults=fault or (), regions=region or (), requirements=require or (), frame=frame, force=force,
+        by_symbol=by_symbol,
+    )  # fmt: skip
     output = output or Path(file.name + ".profile.json")
-    if not output.resolve().parent.is_dir() or output.is_dir():
+    to_pipe = str(output) == "-"
+    if not to_pipe and (not output.resolve().parent.is_dir() or output.is_dir()):
         raise UsageError("the profile cannot be written there: no such folder", file=output, hint="-o names a file")
     elf, known = open_original(file, manifest)
     image = Image(elf, hardened_sha256=known.output.sha256 if known else None)
-    localizations = [localize(load_report(path), image) for path in fault or ()]
-    localizations += [localize(None, image, region=name) for name in region or ()]
-    if not localizations and known is None:
+    if known is not None and not asked.given():
+        regions = remembered(known)
+        wanted = Plan(binary=identity(image), regions=regions, rules=file_rules(regions))
+    elif asked.names_nothing:
         raise UsageError("nothing says what to measure", file=file, hint="give --fault REPORT or --region SYMBOL|ADDR")
-    had = known.regions if known else ()
+    else:
+        asked.check(file)
+        wanted, _ = planned(asked, image, known)
     with about(file):
-        planned = plan(localizations, image, known=had) if localizations else Plan(binary=identity(image), regions=had)
         names = list(dict.fromkeys((file.name.removesuffix(".hardened"), file.name)))
-        found = measure(elf, planned, command, names=names, home=file.parent, multiple=multiple)
-    try:
-        output.write_text(found.to_json())
-    except OSError as error:
-        raise UsageError(f"the profile cannot be written: {error.strerror}", file=output) from None
-    _show(found, output, as_json=as_json)
-    if found.status or found.recoveries:
+        found = measure(elf, wanted, command, names=names, home=file.parent, multiple=multiple)
+    complaints = _complaints(found)
+    if to_pipe or as_json:
+        if not to_pipe:
+            write_document(output, found.to_json())
+        show_text(found.to_json())
+        for complaint in complaints:
+            print(f"stemrw: {complaint}", file=sys.stderr)
+    else:
+        write_document(output, found.to_json())
+        _show(found, complaints, output)
+    if not found.is_good:
         raise typer.Exit(1)
 
 
-def _show(found: Profile, output: Path, *, as_json: bool) -> None:
-    from stemrw.cli._tables import Line, Table, show, show_text
+def _show(found: Profile, complaints: list[str], output: Path) -> None:
+    from stemrw.cli._tables import Line, Table, show
 
-    if as_json:
-        show_text(found.to_json())
-        return
-    numbers = ("entries", "ticks", "memory", "budget: ticks", "memory ")
+    numbers = ("entries", "ticks", "bytes", "budget: ticks", "budget: bytes")
     rows = [
         (
             f"{each.address:#x}" + (f" {printable(each.symbol)}" if each.symbol else ""),
@@ -104,10 +119,8 @@ def _show(found: Profile, output: Path, *, as_json: bool) -> None:
         ),
         Table(("region", *numbers), rows, ["" if each.entries else "yellow" for each in found.regions], numbers),
     ]
-    for complaint in _complaints(found):
-        parts.append(Line(complaint, "yellow"))
+    parts += [Line(complaint, "yellow") for complaint in complaints]
     parts.append(Line(f"profile: {printable(str(output))}"))
-    sys.stdout.flush()
     show(parts)
 
 
@@ -120,6 +133,6 @@ def _complaints(found: Profile) -> list[str]:
         complaints.append(f"{counted(found.recoveries, 'fault')} had to be undone: it is no good workload")
     if found.degradations:
         complaints.append(f"{counted(found.degradations, 'entry', 'entries')} went on natively and were not measured")
-    if not any(each.entries for each in found.regions):
+    if not found.has_learned:
         complaints.append("no region was entered: nothing was learned")
     return complaints

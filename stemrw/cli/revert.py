@@ -34,7 +34,10 @@ def revert(
     ] = None,
     region: Annotated[
         list[str] | None,
-        typer.Option(metavar="SYMBOL|ADDR", help="Take out this region only; the others stay. Repeatable."),
+        typer.Option(
+            metavar="SYMBOL|ADDR",
+            help="Take out this region, and the safety nets and guards that are there for it only. Repeatable.",
+        ),
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -67,21 +70,22 @@ def revert(
 def _take_out(
     names: list[str], hardened: Path, target: Path, original: bytes, known: Manifest
 ) -> tuple[list[str], str]:
-    """Harden the original again, with the other regions; gives what was lost, and the summary."""
+    """Harden the original again, with what the other regions ask for; gives what was lost, and the summary."""
     from stemrw.cli._render import summary
     from stemrw.documents.localization import BinaryIdentity
     from stemrw.documents.manifest import manifest_path
     from stemrw.documents.plan import Plan
+    from stemrw.plan import file_rules, remembered, without
     from stemrw.rewrite import rewrite, write_output
 
     unwanted = {_named(name, hardened, known).address for name in names}
-    rest = tuple(region for region in known.regions if region.address not in unwanted)
+    rest = without(remembered(known), unwanted)
     if not rest:
         hint = "to get the original back, leave out --region"
         raise UsageError("no region would be left", file=hardened, hint=hint)
     identity = BinaryIdentity(path=str(hardened), sha256=known.input.sha256, build_id=known.input.build_id)
     with about(hardened):
-        done = rewrite(original, Plan(binary=identity, regions=rest, rules=known.rules), events_path=known.events)
+        done = rewrite(original, Plan(binary=identity, regions=rest, rules=file_rules(rest)), events_path=known.events)
     text = done.manifest.to_json().encode()
     lost = write_output([(target, done.content), (manifest_path(target), text)], like=hardened)
     return lost, summary(done.manifest, target)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stemrw.documents.base import Address, Document
+from stemrw.documents.base import Address, Document, Word
 from stemrw.documents.fault_report import Text
 from stemrw.documents.plan import PlannedRegion
 from stemrw.documents.rules import AnyRule
@@ -26,7 +26,10 @@ class ExplainedFault(Document):
 
 
 class Explanation(Document):
-    """What was decided for one file; `hardened` is True where it was read from a manifest, which keeps no faults."""
+    """What was decided for one file; `hardened` is True where it was read from a manifest, which keeps no faults.
+
+    With faults, of a file that is hardened already, it is what patching that file would give.
+    """
 
     schema_name: Literal["stemrw.explanation"] = Field(default="stemrw.explanation", alias="schema")
     version: Literal[1] = 1
@@ -35,5 +38,7 @@ class Explanation(Document):
     """Of the original file."""
     hardened: bool
     faults: tuple[ExplainedFault, ...] = ()
+    present: tuple[Word, ...] = ()
+    """Addresses of the regions that the file has already."""
     regions: tuple[PlannedRegion, ...]
     rules: tuple[AnyRule, ...] = ()

@@ -37,6 +37,11 @@ class PlannedRegion(Document):
     check_address: Word | None = None
     check_class: str | None = None
     rules: tuple[AnyRule, ...] = ()
+    serves: tuple[Word, ...] = ()
+    """The regions for whose sake it is there, and with the last of which it goes: itself, where faults are meant to be
+    rescued in it; others, whose safety net it is. Empty: itself."""
+    asks: tuple[AnyRule, ...] = ()
+    """Rules of the whole file that the faults ask for which are meant to be rescued here."""
     candidates: tuple[ValueCandidate, ...] = ()
     """Values that were considered, the best first."""
     considered: tuple[RescuePoint, ...] = ()
@@ -46,6 +51,11 @@ class PlannedRegion(Document):
     @classmethod
     def _of_region(cls, value: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
         return tuple(of_region(value))
+
+    @field_validator("asks")
+    @classmethod
+    def _of_file(cls, value: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+        return tuple(of_file(value))
 
     @field_validator("check_class")
     @classmethod
@@ -82,14 +92,15 @@ class Plan(Document):
     binary: BinaryIdentity
     regions: tuple[PlannedRegion, ...] = Field(min_length=1)
     rules: tuple[AnyRule, ...] = ()
-    """Those that belong to no region."""
+    """Those that belong to no region: what the regions ask for (`asks`), together."""
 
     @field_validator("regions")
     @classmethod
     def _sorted_and_unique(cls, value: tuple[PlannedRegion, ...]) -> tuple[PlannedRegion, ...]:
         for region in unique(value):
             of_region(region.rules)  # one that was copied has not been looked at
-        regions = (region.model_copy(update={"rules": _ordered(region.rules)}) for region in value)
+        sort = ("rules", "asks")
+        regions = (r.model_copy(update={name: _ordered(getattr(r, name)) for name in sort}) for r in value)
         return tuple(sorted(regions, key=lambda region: region.address))
 
     @field_validator("rules")
@@ -102,7 +113,8 @@ class Plan(Document):
         data = self.model_dump(mode="json", by_alias=True)
         del data["binary"]["path"]
         for region in data["regions"]:
-            del region["why"], region["return_evidence"], region["candidates"], region["considered"]
+            for explanation in ("why", "return_evidence", "candidates", "considered", "serves", "asks"):
+                del region[explanation]
         for rule in [*data["rules"], *(rule for region in data["regions"] for rule in region["rules"])]:
             del rule["why"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -53,6 +53,16 @@ class Profile(Document):
     multiple: int = Field(ge=1)
     regions: tuple[RegionProfile, ...]
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether a region was entered."""
+        return any(region.entries for region in self.regions)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a measure: the command went well, nothing was rescued, and something was learned."""
+        return not self.status and not self.recoveries and self.has_learned
+
 
 def load_profile(path: Path) -> Profile:
     """Read a profile.  Raises DocumentError: unreadable, not JSON, another document or version, wrong fields."""

@@ -11,8 +11,8 @@ from stemrw.documents.plan import Plan
 from stemrw.text import unicode
 
 
-def explain(plan: Plan, localizations: Sequence[Localization]) -> Explanation:
-    """Why a plan is as it is, and what the faults are that it was made for."""
+def explain(plan: Plan, localizations: Sequence[Localization], known: Manifest | None = None) -> Explanation:
+    """Why a plan is as it is, and what the faults are that it was made for; `known` is what the file has already."""
     faults = (
         ExplainedFault(
             fault_class=each.fault_class,
@@ -26,6 +26,7 @@ def explain(plan: Plan, localizations: Sequence[Localization]) -> Explanation:
         path=unicode(plan.binary.path),
         sha256=plan.binary.sha256,
         hardened=False,
+        present=tuple(region.address for region in known.regions) if known is not None else (),
         faults=tuple(faults),
         regions=plan.regions,
         rules=plan.rules,
@@ -35,5 +36,10 @@ def explain(plan: Plan, localizations: Sequence[Localization]) -> Explanation:
 def explain_manifest(manifest: Manifest, path: str) -> Explanation:
     """Why the file at `path` was hardened as its manifest says."""
     return Explanation(
-        path=unicode(path), sha256=manifest.input.sha256, hardened=True, regions=manifest.regions, rules=manifest.rules
+        path=unicode(path),
+        sha256=manifest.input.sha256,
+        hardened=True,
+        present=tuple(region.address for region in manifest.regions),
+        regions=manifest.regions,
+        rules=manifest.rules,
     )

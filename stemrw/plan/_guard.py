@@ -18,19 +18,17 @@ _WRAPPER_CALLERS = 4
 _MAX_OUTER = 3
 
 
-def guards(localizations: Sequence[Localization], image: Image, guard: Guard) -> tuple[AnyRule, ...]:
-    """The rules that arm guards, for the whole file or for what reports tell of a heap block."""
+def guards(fault: Localization, image: Image, guard: Guard) -> tuple[AnyRule, ...]:
+    """The rules that arm guards, for the whole file or for what a report tells of a heap block."""
     if guard == "heap":
-        sites = [_whole_file(image, "--guard heap: all that this file allocates")]
-    elif guard == "none":
-        sites = []
+        site = _whole_file(image, "--guard heap: all that this file allocates")
+    elif guard != "none" and fault.fault_class in _HEAP_CLASSES:
+        site = _site(fault, image)
     else:
-        sites = [_site(fault, image) for fault in localizations if fault.fault_class in _HEAP_CLASSES]
-    if not sites:
         return ()
     code = _code(image)
     why = "every access that this file makes in a region is checked against guarded blocks"
-    return (*dict.fromkeys(sites), GuardAccess(address=code.start, end=code.stop, why=why))
+    return (site, GuardAccess(address=code.start, end=code.stop, why=why))
 
 
 def _code(image: Image) -> range:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from stemrw.documents.localization import Localization
 from stemrw.documents.plan import Plan, PlannedRegion
@@ -15,7 +15,8 @@ from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
-from stemrw.plan._stack import with_stack
+from stemrw.plan._regions import file_rules, unescalated, without_nets
+from stemrw.plan._stack import stack_rules
 from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
 
@@ -24,7 +25,6 @@ def plan(
     image: Image,
     *,
     known: Sequence[PlannedRegion] = (),
-    known_rules: Sequence[AnyRule] = (),
     return_value: int | None = None,
     budgets: Sequence[_budget.Wish] = (),
     nets: bool = True,
@@ -32,17 +32,17 @@ def plan(
     guard: Guard = "report",
     outputs: Sequence[AnyRule] = (),
     escalate: bool = True,
-    strategy: Sequence[AnyRule] = (),
+    strategy: Sequence[AnyRule] | None = None,
 ) -> Plan:
     """Decide what is to be changed in a file so that the localized faults are survived.
 
-    `known` are regions that the file has already, `known_rules` its rules that belong to none; they stay as they are,
-    but for what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued
-    in, `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules) of what
-    is done in a rescue's place. `nets` False leaves out the safety nets (callers that become regions too). `policy` is
-    how value and place are chosen; others than "evidence" are there to compare with. `escalate` lets a fault that
-    repeats for ever be rescued further out, where there is more than one region. `guard` says what is guarded: what the
-    reports ask for, all heap blocks, all returns, or nothing.
+    `known` are regions that the file has already, with what they ask of the whole file; they stay as they are, but for
+    what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued in,
+    `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules; none: the
+    default, None: nothing is said of it) of what is done in a rescue's place. `nets` False leaves out the safety nets
+    (callers that become regions too). `policy` is how value and place are chosen; others than "evidence" are there to
+    compare with. `escalate` lets a fault that repeats for ever be rescued further out, where there is more than one
+    region. `guard` says what is guarded: what the reports ask for, all heap blocks, all returns, or nothing.
 
     Raises LocalizationError where no function can be a region, or a predicate stands where no instruction begins.
     """
@@ -51,26 +51,37 @@ def plan(
     if not localizations:
         raise LocalizationError("there is no fault to plan for", file=image.path, hint="give at least one report")
     regions = {region.address: region for region in known}
-    chosen = set()
+    chosen: set[int] = set()
+    planned: set[int] = set()
     reading = Reading(image)
-    nets = nets and not wants_to_be_outermost(strategy)
     for localization in localizations:
-        for position, choice in enumerate(choose(localization, reading, nets=nets, policy=policy)):
+        alone = wants_to_be_outermost(strategy or ())
+        choices = choose(localization, reading, nets=nets and not alone, policy=policy)
+        first = choices[0].candidate.function.entry
+        if strategy is None and first in regions and wants_to_be_outermost(regions[first].rules):
+            alone, choices = True, choose(localization, reading, nets=False, policy=policy)
+        if alone:
+            regions = {region.address: region for region in without_nets(tuple(regions.values()), first)}
+        for position, choice in enumerate(choices):
             asked = return_value if position == 0 else None
             region = _region(localization, choice, image, asked, net=position)
+            region = region.model_copy(update={"serves": (first,)})
             if position == 0:
-                chosen.add(region.address)
+                asks = (*stack_rules(localization, guard), *guards(localization, image, guard))
+                region = region.model_copy(update={"asks": asks})
             other = regions.get(region.address)
+            if other is not None and position == 0 and guard != "report" and first not in chosen:
+                other = other.model_copy(update={"asks": ()})
             region = region if other is None else _merged(other, region, override=asked is not None)
             if position == 0:
-                asked_rules = (*outputs, *predicate_rules(localization, image))
-                region = with_rules(_with(region, asked_rules), strategy, image)
+                region = _with(region, (*outputs, *predicate_rules(localization, image)))
+                region = with_rules(region, strategy, image)
             regions[region.address] = region
-    planned = _budget.wished(tuple(regions.values()), chosen, budgets)
-    if escalate and len(planned) > 1:
-        planned = tuple(_escalating(region, image) for region in planned)
-    rules = dict.fromkeys((*with_stack(known_rules, localizations, guard), *guards(localizations, image, guard)))
-    return Plan(binary=identity(image), regions=planned, rules=tuple(rules))
+            planned.add(region.address)
+        chosen.add(first)
+    found = _budget.wished(tuple(regions.values()), chosen, budgets)
+    found = _escalating(found, image, planned if len(known) > 1 else regions, escalate=escalate)
+    return Plan(binary=identity(image), regions=found, rules=file_rules(found))
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
@@ -80,12 +91,24 @@ def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
     return region.model_copy(update={"rules": (*kept, *rules)})
 
 
-def _escalating(region: PlannedRegion, image: Image) -> PlannedRegion:
-    """`main` has no region around it."""
-    is_main = image.main is not None and image.main.entry == region.address
-    if is_main or any(rule.kind == "escalate" for rule in region.rules):
-        return region
-    return _with(region, [Escalate(why="a fault that repeats without end is rescued in the next region further out")])
+def _escalating(
+    regions: Sequence[PlannedRegion], image: Image, planned: Collection[int], *, escalate: bool
+) -> tuple[PlannedRegion, ...]:
+    """The regions, with or without the rule for those that were planned; `main` has no region around it."""
+    if len(regions) == 1:
+        return unescalated(regions)
+    main = image.main.entry if image.main is not None else None
+    found = []
+    for region in regions:
+        has = any(isinstance(rule, Escalate) for rule in region.rules)
+        if region.address in planned and escalate and not has and region.address != main:
+            why = "a fault that repeats without end is rescued in the next region further out"
+            region = _with(region, [Escalate(why=why)])
+        elif region.address in planned and not escalate and has:
+            rules = tuple(rule for rule in region.rules if not isinstance(rule, Escalate))
+            region = region.model_copy(update={"rules": rules})
+        found.append(region)
+    return tuple(found)
 
 
 def _region(
@@ -127,7 +150,9 @@ def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> Plan
     about = {rule.subject() for rule in one.rules}
     more = (rule for rule in other.rules if rule.subject() not in about)
     rules = _budget.merged((*one.rules, *more, *_budget.of(other)))
-    one = one.model_copy(update={"rules": rules, "considered": considered})
+    serves = tuple(sorted({*(one.serves or (one.address,)), *other.serves}))
+    asks = tuple({rule.subject(): rule for rule in (*other.asks, *one.asks)}.values())
+    one = one.model_copy(update={"rules": rules, "considered": considered, "serves": serves, "asks": asks})
     if one.check_address is None and other.check_address is not None:
         return one.model_copy(
             update={"why": why, "check_address": other.check_address, "check_class": other.check_class}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stemrw.documents.localization import Localization
 from stemrw.documents.rules import AnyRule, Stack
 from stemrw.plan._guard import Guard
@@ -11,13 +9,10 @@ from stemrw.plan._guard import Guard
 _CLASSES = frozenset({"stack-smash", "return-address", "control-flow", "wild-jump", "out-of-bounds"})
 
 
-def with_stack(rules: Sequence[AnyRule], localizations: Sequence[Localization], guard: Guard) -> tuple[AnyRule, ...]:
-    """The rules of a file, and `stack` where one of its faults, or the user, asks for it; once."""
-    whys = ["--guard stack"] if guard == "stack" else []
-    whys += [why for localization in localizations if guard != "none" and (why := _why(localization)) is not None]
-    if not whys or any(isinstance(rule, Stack) for rule in rules):
-        return tuple(rules)
-    return (*rules, Stack(why=whys[0]))
+def stack_rules(localization: Localization, guard: Guard) -> tuple[AnyRule, ...]:
+    """The rule `stack` where a fault, or the user, asks for it."""
+    why = "--guard stack" if guard == "stack" else _why(localization) if guard != "none" else None
+    return (Stack(why=why),) if why is not None else ()
 
 
 def _why(localization: Localization) -> str | None:

@@ -38,8 +38,13 @@ def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
     return (Strategy(name=name, limit=limit, address=address, why=why),)
 
 
-def with_rules(region: PlannedRegion, rules: Sequence[AnyRule], image: Image) -> PlannedRegion:
-    """The region with what was asked for. Raises LocalizationError where this function cannot have it."""
+def with_rules(region: PlannedRegion, rules: Sequence[AnyRule] | None, image: Image) -> PlannedRegion:
+    """The region with the strategy that was asked for; None: with the one that it has.
+
+    Raises LocalizationError where this function cannot have it.
+    """
+    if rules is None:
+        return region
     if wants_to_be_outermost(rules):
         _check_single_entry(region, image)
     return region.model_copy(update={"rules": merged(region.rules, rules)})
@@ -51,11 +56,9 @@ def wants_to_be_outermost(rules: Sequence[AnyRule]) -> bool:
 
 
 def merged(one: Sequence[AnyRule], other: Sequence[AnyRule]) -> tuple[AnyRule, ...]:
-    """Both without repetitions; of strategies, the later one."""
+    """Both without repetitions; the strategy is that of the other, which may be the default: no rule."""
     kinds = (Strategy, Slice, SliceExit, SliceSet)
-    if any(isinstance(rule, kinds) for rule in other):
-        one = [rule for rule in one if not isinstance(rule, kinds)]
-    return tuple(dict.fromkeys((*one, *other)))
+    return tuple(dict.fromkeys((*(rule for rule in one if not isinstance(rule, kinds)), *other)))
 
 
 def _check_single_entry(region: PlannedRegion, image: Image) -> None:

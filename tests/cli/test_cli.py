@@ -156,6 +156,21 @@ def test_a_region_can_be_taken_out(capsys: Capture) -> None:
     assert Path("one").read_bytes() == before
 
 
+def test_rules_of_the_file_go_with_the_region_that_asked_for_them() -> None:
+    main, other = ["--region", "main"], ["--region", "0x4d30"]
+    assert call(["patch", str(DASH), *main, "-o", "one"]) == 0
+    assert call(["patch", "one", *other, "--guard", "heap", "-o", "guarded"]) == 0
+    assert json.loads(Path("guarded.manifest.json").read_text())["rules"]
+    assert call(["patch", "guarded", *main, "--guard", "none", "-o", "still"]) == 0
+    assert Path("still").read_bytes() == Path("guarded").read_bytes(), "it is the other region that asks for them"
+    assert call(["patch", "guarded", *other, "--guard", "none", "-o", "none"]) == 0
+    assert call(["patch", "one", *other, "-o", "fresh"]) == 0
+    assert Path("none").read_bytes() == Path("fresh").read_bytes()
+    assert call(["revert", "guarded", *other, "-o", "left"]) == 0
+    assert Path("left").read_bytes() == Path("one").read_bytes()
+    assert Path("left.manifest.json").read_bytes() == Path("one.manifest.json").read_bytes()
+
+
 def test_hardened_file_without_its_manifest(capsys: Capture) -> None:
     assert call(["patch", str(DASH), "--region", "main", "-o", "one"]) == 0
     Path("one.manifest.json").rename("kept")

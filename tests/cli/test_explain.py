@@ -99,3 +99,37 @@ def test_documentation_describes_every_field() -> None:
     schema = Explanation.model_json_schema(by_alias=True, mode="serialization")
     parts = [schema, *schema["$defs"].values()]
     assert not {name for part in parts for name in part["properties"] if f"`{name}`" not in text}
+
+
+def test_explains_what_patch_makes_of_a_hardened_file(report: Path, capsys: Capture) -> None:
+    """With the regions and rules that it has, and all options that change the plan."""
+    assert call(["patch", str(DASH), "--region", "main", "--guard", "heap", "-o", "out"]) == 0
+    capsys.readouterr()
+    options = [
+        "--fault",
+        str(report),
+        "--budget",
+        "5s",
+        "--errno",
+        "EIO",
+        "--strategy",
+        "oblivious",
+        "--guard",
+        "stack",
+    ]
+    before = explained(capsys, "out", *options)
+    assert [rule.kind for rule in before.rules] == ["guard-access", "guard-site", "stack"]
+    assert len(before.present) == 1 and set(before.present) < {region.address for region in before.regions}
+    assert call(["explain", "out", *options]) == 0
+    assert f"would be hardened with {len(before.regions)} regions, 1 of which it has" in capsys.readouterr().out
+    assert call(["patch", "out", *options]) == 0
+    capsys.readouterr()
+    after = explained(capsys, "out")
+    assert (after.regions, after.rules) == (before.regions, before.rules)
+
+
+def test_options_without_anything_to_explain(capsys: Capture) -> None:
+    assert call(["patch", str(DASH), "--region", "main", "-o", "out"]) == 0
+    capsys.readouterr()
+    assert call(["explain", "out", "--guard", "none"]) == 2
+    assert "nothing says what to harden against" in capsys.readouterr().err

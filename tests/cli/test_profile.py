@@ -93,6 +93,36 @@ def test_failing_workload_is_no_measure(tool: Tool, program: Path, tmp_path: Pat
     assert _profile(tool, program, tmp_path / "profile.json", "program", "10", "more", status=1)["status"] != 0
 
 
+def test_nothing_learned_is_no_measure(tool: Tool, program: Path, tmp_path: Path) -> None:
+    out = tmp_path / "profile.json"
+    words = ["profile", program, "--region", "never", "-o", out, "--", "program", "10"]
+    done = subprocess.run([*tool.command, *words], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no region was entered: nothing was learned" in done.stdout
+    assert json.loads(out.read_text())["regions"][0]["entries"] == 0
+
+
+def test_to_standard_output(tool: Tool, program: Path, tmp_path: Path) -> None:
+    words = ["profile", program, "--region", "never", "-o", "-", "--", program, "10"]
+    done = subprocess.run([*tool.command, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "nothing was learned" in done.stderr
+    assert '"stemrw.profile"' in done.stdout and list(tmp_path.iterdir()) == []
+
+
+def test_regions_and_rules_of_a_hardened_file_are_measured(tool: Tool, program: Path, tmp_path: Path) -> None:
+    """A heap guard that it has makes the block a page; the region that is asked for comes beside."""
+    hardened = tmp_path / "program.hardened"
+    tool.patch(program, hardened, "--region", "work", "--guard", "heap")
+    found = {}
+    for name, options in (("all", []), ("beside", ["--region", "never"])):
+        out = tmp_path / name
+        words = ["profile", hardened, *options, "-o", out, "--", "program", "1000", "more"]
+        done = subprocess.run([*tool.command, *words], capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr  # its status is that of `never`
+        found[name] = {each["symbol"]: each["entries"] for each in json.loads(out.read_text())["regions"]}
+    assert found == {"all": {"work": 1}, "beside": {"work": 1, "never": 1}}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
