@@ -1,11 +1,13 @@
 // Hangs of different kinds, by the first argument; each function knows an error, and so does its caller.
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 long spin(long n, volatile long *end);
 static volatile long end, sink;
+static volatile char much[128 << 20];
 #define FUNCTION __attribute__((noipa)) long
 
 FUNCTION inner(long n) {
@@ -44,11 +46,16 @@ FUNCTION recursion(long n) {
     return n > 60 ? 1 : recursion(n + 1) + recursion(n + 1);
 }
 
-// Comes away from an error only to do the same again; or takes its time.
+// Comes away from an error only to do the same again, or to write more than the log holds; or takes its time.
 FUNCTION outer(const char *how) {
     if (!strcmp(how, "again"))
         while (inner(1) < 0)
             ;
+    if (!strncmp(how, "fills", 5)) {
+        inner(!strcmp(how, "fills"));
+        for (long i = 0; i < (long)sizeof much; i += 64)
+            much[i] = 1;
+    }
     if (!strcmp(how, "slow"))
         for (clock_t begin = clock(); clock() - begin < CLOCKS_PER_SEC * 3 / 2;)
             sink++;
@@ -65,12 +72,14 @@ FUNCTION twice(const char *how) { // a net around outer
 int main(int count, char **arguments) {
     const char *how = arguments[1];
     alarm(60);
+    if (!strncmp(how, "fills", 5)) // room for a small log
+        setrlimit(RLIMIT_AS, &(struct rlimit){300 << 20, 300 << 20});
     if (!strcmp(how, "main"))
         while (!end)
             sink++;
     if (!strcmp(how, "itself"))
         printf("inner %s\n", twice(how) < 0 ? "gave up" : "went on");
-    else if (!strcmp(how, "again"))
+    else if (!strcmp(how, "again") || !strcmp(how, "fills"))
         printf("outer %s\n", twice(how) < 0 ? "gave up" : "went on");
     else if (!strcmp(how, "around"))
         printf("around %s\n", around(1) < 0 ? "gave up" : "went on");
