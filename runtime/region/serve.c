@@ -9,6 +9,7 @@
 #include "effects/hooks.h"
 #include "fault/budget.h"
 #include "fault/checks.h"
+#include "fault/overwrite.h"
 #include "fault/stack.h"
 #include "guard/calls.h"
 #include "region/log.h"
@@ -263,6 +264,8 @@ static bool log_store(struct context *context) {
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
     const bool masked = context->argument[1] & LOG_MASKED;
+    if (context->argument[1] & LOG_REACH && overwrites(context, address, size))
+        return true;
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
     else if (context->exact && !masked)
@@ -378,6 +381,8 @@ static bool log_other_store(struct context *context) {
     if (at.memory == MEMORY_MASKED && at.segment == 0x64)
         address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
     const bool masked = at.memory == MEMORY_MASKED;
+    if (!masked && at.stack == STACK_NONE && overwrites(context, address, size))
+        return true;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
         go_native(context, source, REASON_SHARED_STATE);
@@ -405,12 +410,12 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
  * left (longjmp, unwinding).  Below where it was may be room for an array, or a coroutine's stack, whose frames are
  * older than the checkpoint while what is pushed there is not logged: log all that lies between. */
 static bool stack_loaded(struct context *context) {
-    enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
+    enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128, LANDING = 16 /* see about_to_land */ };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
     const uintptr_t next = slot_target((uint32_t)context->argument[0]);
     quiet_ends(context);
     if ((int64_t)down < 0)
-        shadow_forget(context, context->argument[1], rsp);
+        shadow_forget(context, context->argument[1], rsp + LANDING);
     if (context->depth && context->mark_rsp - rsp >= STACK_SPAN && switch_check(context, next))
         return true;
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||

@@ -7,14 +7,15 @@ that the function was to fill would hold whatever lay on the stack.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stemrw.documents.rules import AnyRule, SetOut, Size
 from stemrw.errors import LocalizationError
-from stemrw.image import Function
+from stemrw.image import Function, Instruction
 from stemrw.plan._calls import Site
-from stemrw.plan._consequence import consequences
+from stemrw.plan._consequence import Ending, consequences
 from stemrw.plan._errno import ERRNO
+from stemrw.plan._errno_place import ASKS
 from stemrw.plan._operands import ARGUMENTS, number, operands
 from stemrw.plan._outputs import errno_rule
 from stemrw.plan._reading import Reading
@@ -26,13 +27,26 @@ _BEFORE_CALL = 25
 _SIZES: dict[int, Size] = {1: 1, 2: 2, 4: 4, 8: 8}
 
 
-def besides(reading: Reading, function: Function, site: Site | None, value: int) -> tuple[AnyRule, ...]:
-    """The rules for what the active caller reads besides the result when that is `value`."""
+def besides(
+    reading: Reading,
+    function: Function,
+    site: Site | None,
+    value: int,
+    *,
+    far: Sequence[Ending] = (),
+    returned: bool = False,
+) -> tuple[AnyRule, ...]:
+    """The rules for what the active caller reads besides the result when that is `value`.
+
+    `far` says what comes of the value in callers that it is handed on to: they may read errno as well. `returned`: the
+    function itself returns this value on its early exits.
+    """
     if site is None:
-        return ()
+        return tuple(_errno(reading, function, None, returned=returned))
     passed = _passed(reading, site)
     endings = consequences(reading, site.caller, site.behind, value, frozenset(passed))
-    found: list[AnyRule] = list(_errno(reading, function, next((e.errno for e in endings if e.errno), None)))
+    reader = next((e.errno for e in (*endings, *far) if e.errno is not None), None)
+    found: list[AnyRule] = list(_errno(reading, function, reader, returned=returned))
     reads = Counter(read for ending in endings for read in ending.reads)
     for (slot, size), _ in sorted(reads.items(), key=lambda read: (-read[1], passed[read[0][0]], read[0])):
         if size in _SIZES and not any(isinstance(r, SetOut) and r.argument == passed[slot] for r in found):
@@ -41,14 +55,16 @@ def besides(reading: Reading, function: Function, site: Site | None, value: int)
     return tuple(found)
 
 
-def _errno(reading: Reading, function: Function, reader: object) -> Iterator[AnyRule]:
-    if reader is None:
-        return
+def _errno(reading: Reading, function: Function, reader: Instruction | None, *, returned: bool) -> Iterator[AnyRule]:
+    """errno where a caller reads it, or where the function itself tells of errors in this way."""
     own = Counter(_errno_set(reading, function))
+    if reader is None and not (own and returned):
+        return
     value = own.most_common(1)[0][0] if own else _INVALID
     said = "as the function itself sets it" if own else "EINVAL, because the function itself sets none"
+    where = f"a caller reads errno ({reader.address:#x}: {reader}): " if reader is not None else ""
     try:
-        yield errno_rule(value, reading.image, f"the caller reads errno ({reader}): {said}")
+        yield errno_rule(value, reading.image, f"{where}{said}{'' if where else ' when it returns this value'}")
     except LocalizationError:
         return  # a stripped static program: errno cannot be found, and stays as it is
 
@@ -56,7 +72,7 @@ def _errno(reading: Reading, function: Function, reader: object) -> Iterator[Any
 def _errno_set(reading: Reading, function: Function) -> Iterator[int]:
     """Constants that a function puts into errno."""
     for call in reading.image.whole_body(function):
-        if not call.is_call or reading.image.called_name(call) != "__errno_location":
+        if not call.is_call or reading.image.called_name(call) != ASKS:
             continue
         for instruction in reading.image.successors(call.end, 3):
             destination, _, source = instruction.operands.partition(", ")

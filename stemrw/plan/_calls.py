@@ -9,11 +9,10 @@ from itertools import islice
 
 from stemrw.image import Function
 from stemrw.plan._flow import Sighting, Use, follow
-from stemrw.plan._operands import CALLEE_SAVED, constant_set, operands
+from stemrw.plan._operands import CALLEE_SAVED, operands
 from stemrw.plan._reading import Reading
 
 _MAXIMUM_CALLERS = 24
-_MAXIMUM_CONSTANT_SITES = 400
 _XMM_SOURCE = re.compile(r"\bxmm0\b")
 
 
@@ -62,18 +61,6 @@ def takes_double(reading: Reading, site: Site) -> bool:
             return False
         address = instruction.end
     return False
-
-
-def returned_constants(reading: Reading, function: Function) -> dict[int, int]:
-    """Constants that reach a return in the result register, with how many places put them there."""
-    read = reading.code(function)
-    found: dict[int, int] = {}
-    sites = [(i, c) for i in reading.image.whole_body(function) if (c := constant_set(i)) is not None]
-    for instruction, (register, value, _) in sites[:_MAXIMUM_CONSTANT_SITES]:
-        seen = follow(read, instruction.end, register, budget=20, branches=1)
-        if any(u.use is Use.RETURNED for u in seen) and all(u.use in (Use.RETURNED, Use.LOST) for u in seen):
-            found[value] = found.get(value, 0) + 1
-    return found
 
 
 def calls_again_at_once(reading: Reading, site: Site) -> bool:

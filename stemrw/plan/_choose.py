@@ -89,14 +89,14 @@ def _given(localization: Localization, reading: Reading, candidate: Candidate, p
     elif policy == "types":
         result = by_type(reading, candidate.function, candidate.sites)
     else:
-        result = mine(reading, candidate.function, candidate.sites)
+        result = mine(reading, candidate.function, candidate.sites, candidate.inside)
     evidence = localization.evidence
     why = tuple(e for e in evidence if e.startswith("--")) or evidence[-1:]
     return Choice(candidate, result, why, (_point(candidate, "chosen", None, why),))
 
 
 def _result(reading: Reading, rated: Rated) -> Result:
-    return rated.result or mine(reading, rated.candidate.function, rated.candidate.sites)
+    return rated.result or mine(reading, rated.candidate.function, rated.candidate.sites, rated.candidate.inside)
 
 
 # The place
@@ -120,7 +120,7 @@ def _climb(candidates: Sequence[Candidate], reading: Reading) -> list[Rated]:
         if not is_main and not reading.image.may_return(candidate.function):
             rated.append(Rated(candidate, None, None, ("it never returns",)))
             continue
-        result = mine(reading, candidate.function, candidate.sites)
+        result = mine(reading, candidate.function, candidate.sites, candidate.inside)
         rated.append(rate(reading, candidate, result, outwards=len(rated), inner=behind))
     return rated
 
@@ -139,7 +139,7 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
     found = []
     for number, entry in enumerate(inner):
         candidate = next(c for c in reversed(in_cycle) if c.function.entry == entry)
-        result = mine(reading, candidate.function, candidate.sites)
+        result = mine(reading, candidate.function, candidate.sites, candidate.inside)
         where = "called from its outermost function" if len(order) > 1 else "the only one"
         where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
         rated = rate(reading, candidate, result, outwards=number, inner=None)
@@ -147,9 +147,8 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
     known = {c.function.entry for c in in_cycle}
     outer = [c for c in around if c.function.entry not in known and reading.image.may_return(c.function)]
     for number, candidate in enumerate(outer[:_AROUND], len(inner)):
-        rated = rate(
-            reading, candidate, mine(reading, candidate.function, candidate.sites), outwards=number, inner=None
-        )
+        result = mine(reading, candidate.function, candidate.sites, candidate.inside)
+        rated = rate(reading, candidate, result, outwards=number, inner=None)
         found.append(_of_input(reading, rated, ("around the recursion",)))
     return found
 
@@ -215,7 +214,7 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
     def add(candidate: Candidate | None, why: str) -> None:
         if candidate is not None:
             taken.add(candidate.function.entry)
-            result = mine(reading, candidate.function, candidate.sites)
+            result = mine(reading, candidate.function, candidate.sites, candidate.inside)
             found.append(Choice(candidate, result, (f"safety net: {why}",)))
 
     name = chosen.candidate.function

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from stemrw.image import Function, Instruction
 from stemrw.plan._arithmetic import Flags, Known, Values, compute, read, write
+from stemrw.plan._errno_place import ASKS, errno_places
 from stemrw.plan._flow import Use, follow
 from stemrw.plan._operands import ARGUMENTS, CALLEE_SAVED, REGISTERS, operands
 from stemrw.plan._reading import Reading
@@ -76,7 +77,9 @@ class Ending:
     """No call but reports and releases lies on the way."""
     frees: bool = False
     errno: Instruction | None = None
-    """What reads errno, before another call can have set it."""
+    """What reads errno, before another call of the way can have set it."""
+    stale: bool = False
+    """A call on the way may have set errno."""
     reads: frozenset[tuple[str, int]] = frozenset()
     """Slots of the caller's frame that are read before they are written: operand text and size in bytes."""
 
@@ -96,6 +99,8 @@ class _Way:
 
 
 _READS_ERRNO = frozenset("perror err warn verr vwarn".split())
+_ERRNO = Known(0x6F6E_7272_6500_0000)
+"""Stands for errno's address, which nobody knows before the program runs: no valid address, and no likely number."""
 _RELEASES = frozenset("free fclose close g_free closedir pclose _ZdlPv _ZdlPvm _ZdaPv munmap".split())
 
 
@@ -103,7 +108,14 @@ def consequences(
     reading: Reading, caller: Function, behind: int, value: int, slots: frozenset[str] = frozenset()
 ) -> list[Ending]:
     """How every way ends that begins behind a call which returned `value` in rax; `slots` are watched for reads."""
-    return list(_walk(reading, caller, _Way(behind, {"rax": Known(value & (1 << 64) - 1, own=True)}, slots=slots)))
+    values = dict.fromkeys(errno_places(reading, caller, behind), _ERRNO)
+    values["rax"] = Known(value & (1 << 64) - 1, own=True)
+    return list(_walk(reading, caller, _Way(behind, values, slots=slots)))
+
+
+def onwards(reading: Reading, function: Function, start: int) -> list[Ending]:
+    """How every way ends that begins at an address of a function, with nothing known."""
+    return list(_walk(reading, function, _Way(start, {})))
 
 
 def _walk(reading: Reading, caller: Function, start: _Way) -> Iterator[Ending]:
@@ -148,7 +160,7 @@ def _step(reading: Reading, instruction: Instruction, way: _Way) -> tuple[Ending
     bad = _bad_address(ops.parts, instruction, way.values)
     if bad is not None:
         return _ended(way, bad, instruction), ()
-    way = _watched(instruction, ops.parts, way)
+    way = _noted_errno(instruction, ops.parts, _watched(instruction, ops.parts, way))
     if instruction.is_call:
         return _call(reading, instruction, way)
     if instruction.is_jump:
@@ -219,19 +231,15 @@ def _watched(instruction: Instruction, parts: tuple[str, ...], way: _Way) -> _Wa
     return way
 
 
-def _reads_errno(reading: Reading, call: Instruction, name: str | None) -> bool:
-    """Whether a call leads to a read of errno: `perror` and the like do, `__errno_location` if its result is loaded."""
-    if name in _READS_ERRNO:
-        return True
-    if name != "__errno_location":
-        return False
-    for instruction in reading.image.successors(call.end, 4):
-        parts = instruction.operands.split(", ")
-        if any("[rax]" in part for part in parts):
-            return not (instruction.mnemonic == "mov" and "[rax]" in parts[0])
-        if instruction.is_call or instruction.is_stop:
-            break
-    return False
+def _noted_errno(instruction: Instruction, parts: tuple[str, ...], way: _Way) -> _Way:
+    """A load of errno, unless a call before it can have set errno."""
+    if way.notes.stale or way.notes.errno is not None or instruction.mnemonic == "lea":
+        return way
+    for i, part in enumerate(parts):
+        base = part.partition("[")[2].removesuffix("]")
+        if way.values.get(base) == _ERRNO and (i or not instruction.mnemonic.startswith("mov")):
+            return replace(way, notes=replace(way.notes, errno=instruction))
+    return way
 
 
 def _noted_message(reading: Reading, instruction: Instruction, parts: tuple[str, ...], way: _Way) -> _Way:
@@ -294,10 +302,12 @@ def _call(reading: Reading, call: Instruction, way: _Way) -> tuple[Ending | None
     name = reading.image.called_name(call)
     if any(_dereferences(reading, call, name, argument, way.values[argument]) for argument in passed):
         return _ended(way, End.DEREFERENCED, call), ()
-    if way.calls == 0 and way.notes.errno is None and _reads_errno(reading, call, name):
+    if not way.notes.stale and way.notes.errno is None and name in _READS_ERRNO:
         way = replace(way, notes=replace(way.notes, errno=call))
-    if name == "__errno_location":
-        return None, (_behind_call(call, way),)
+    if name == ASKS:
+        way = _behind_call(call, way)
+        way.values["rax"] = _ERRNO
+        return None, (way,)
     how = reading.reporter(call, way.streams)
     if how is None and way.message is not None and name not in _RELEASES:
         how = f"passes on the message {way.message.strip()!r}"
@@ -306,7 +316,8 @@ def _call(reading: Reading, call: Instruction, way: _Way) -> tuple[Ending | None
     elif name in _RELEASES:
         way = replace(way, notes=replace(way.notes, frees=True))
     elif how is None:
-        way = replace(way, calls=way.calls + 1)
+        stale = way.notes.stale or not reading.calls_nothing(call)
+        way = replace(way, calls=way.calls + 1, notes=replace(way.notes, stale=stale))
     leaving = reading.leaving(call)
     if leaving is not None:
         return _ended(way, End.STOPPED if leaving == "ends" else End.JUMPED, call), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from stemrw.documents.localization import Localization, LocalizedFrame
 from stemrw.image import Function, Image
@@ -18,6 +19,9 @@ _LIBRARY_FRAMES = 10
 _STEPS_TO_ABORT = 3
 """At most this many frames from the signal to a function that never returns, and from that to the next one."""
 
+_ONLY_CALLS = 5
+"""How many callers are looked for where the backtrace ends."""
+
 _FAILURE_PATH = frozenset(
     "abort raise gsignal pthread_kill __libc_message __fortify_fail __chk_fail __stack_chk_fail __assert_fail "
     "__assert_fail_base malloc_printerr munmap_chunk malloc_consolidate unlink_chunk sysmalloc _int_free _int_malloc "
@@ -29,11 +33,21 @@ _FAILURE_PATH = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A function of the backtrace that could be rescued, with the call that entered it and the calls around that."""
+    """A function of the backtrace that could be rescued, with the call that entered it and the calls around that.
+
+    Where the backtrace does not show that call, as when the stack was overwritten, it is the only one that there is.
+    """
 
     function: Function
     frame: LocalizedFrame
     sites: tuple[Site, ...]
+
+    @property
+    def inside(self) -> int | None:
+        """The point that the function had reached: the fault, or the address behind the call towards it."""
+        frame = self.frame
+        known = frame.index >= 0 and not frame.guess and frame.address != self.function.entry
+        return frame.address if known else None
 
 
 def candidates_of(localization: Localization, image: Image) -> list[Candidate]:
@@ -52,12 +66,28 @@ def candidates_of(localization: Localization, image: Image) -> list[Candidate]:
             if site is None:
                 break
             chain.append(site)
-        found.append(Candidate(owner.function, frame, tuple(chain)))
+        found.append(Candidate(owner.function, frame, tuple(chain) or _only_calls(owner.function, image)))
         if image.main is not None and owner.function.entry == image.main.entry:
             break  # further out there is only the C library's start-up code, in static programs
     if not found and image.main is not None and not localization.pinned:
         found.append(Candidate(image.main, _unseen(image.main), ()))
     return found
+
+
+def _only_calls(function: Function, image: Image) -> tuple[Site, ...]:
+    """The call of a function, and that of its caller, and so on, as long as this file holds one only."""
+    found: list[Site] = []
+    while len(found) < _ONLY_CALLS:
+        calls = list(islice(image.callers(function), 2))
+        if len(calls) != 1 or not calls[0][0].is_call:
+            break
+        call, _ = calls[0]
+        owner = image.owner(call.address)
+        if owner is None or owner.function.entry == function.entry:
+            break
+        function = owner.function
+        found.append(Site(call.end, function))
+    return tuple(found)
 
 
 def _unseen(function: Function) -> LocalizedFrame:

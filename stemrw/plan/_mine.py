@@ -18,11 +18,11 @@ from stemrw.plan._calls import (
     Site,
     calls_again_at_once,
     other_sites,
-    returned_constants,
     takes_double,
     uses,
 )
 from stemrw.plan._consequence import End, consequences
+from stemrw.plan._exits import Constants, Exits, exits, returned_constants
 from stemrw.plan._flow import Sighting, Use, follow
 from stemrw.plan._names import said_by_name
 from stemrw.plan._outcome import Outcome, outcome
@@ -87,8 +87,11 @@ class _Tally:
         return sorted(found, key=lambda c: -c.score)
 
 
-def mine(reading: Reading, function: Function, sites: Sequence[Site]) -> Result:
-    """The result of `function`; `sites` are the active call and the calls around it, innermost first (may be empty)."""
+def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: int | None = None) -> Result:
+    """The result of `function`; `sites` are the active call and the calls around it, innermost first (may be empty).
+
+    `inside` is the point that it had reached: the fault, or the address behind the call towards it.
+    """
     main = reading.image.main
     if main is not None and main.entry == function.entry:
         said = "main: the exit status that says failure"
@@ -103,7 +106,8 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site]) -> Result:
         tally.add("double", 0, 8, f"the caller takes a floating-point result at {sites[0].behind:#x}: 0.0")
         certain = True
     if not certain:
-        _code(tally, reading, function, sites, seen, constants, declared)
+        found = exits(reading, function, constants, inside)
+        _code(tally, reading, function, sites, seen, constants, found, declared)
     outcomes = {value: outcome(reading, sites, value) for value in tally.integers()} if sites else {}
     _branches(tally, outcomes)
     ranked = tally.ranked()
@@ -115,7 +119,10 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site]) -> Result:
     return Result(
         best.kind, value, tally.reasons(best.kind, value), handled=handled, candidates=tuple(ranked), outcome=came,
         hazard=_hazard(reading, sites, best.kind, came),
-        rules=besides(reading, function, sites[0] if sites else None, value),
+        rules=besides(
+            reading, function, sites[0] if sites else None, value, far=came.far,
+            returned=best.kind == "integer" and value in constants,
+        ),
     )  # fmt: skip
 
 
@@ -184,7 +191,8 @@ def _code(
     function: Function,
     sites: Sequence[Site],
     seen: Sequence[Sighting],
-    constants: dict[int, int],
+    constants: Constants,
+    found: Exits,
     declared: ResultType | None,
 ) -> None:
     """Tests of callers, constants of the function, and the default."""
@@ -204,6 +212,7 @@ def _code(
             tally.add("void", 0, 5, "no caller looks at the result")
     _other_tests(tally, elsewhere, constants, alone=not active)
     _others_branches(tally, reading, others)
+    _status(tally, _tests(seen) or _tests(elsewhere), found)
     if any(s.use is Use.DEREFERENCED for s in (*seen, *elsewhere)):
         tally.add("integer", 0, 2, "it is used as an address: NULL")
     tally.add("integer", 0, 1, "the default: to most callers 0 is nothing, and as an address or index it harms least")
@@ -214,7 +223,7 @@ def _tests(seen: Iterable[Sighting]) -> list[Sighting]:
     return [s for s in seen if s.use is Use.TESTED and s.instruction is not None]
 
 
-def _special(sighting: Sighting, constants: dict[int, int]) -> tuple[int, int, str]:
+def _special(sighting: Sighting, constants: Constants) -> tuple[int, int, str]:
     """The value that a test singles out, how certain that is (points), and why."""
     if sighting.constant == -1:
         return -1, 6, "-1 is special"
@@ -223,20 +232,33 @@ def _special(sighting: Sighting, constants: dict[int, int]) -> tuple[int, int, s
     if sighting.constant == 0 and sighting.condition in _ZERO_CONDITIONS:
         if sighting.size == 8:
             return 0, 6, "a pointer or size, NULL"
-        if sighting.size == 4 and constants.get(-1, 0) and not constants.get(1, 0):
+        if sighting.size == 4 and -1 in constants and 1 not in constants:
             return -1, 6, "not zero is special, and the function itself returns -1"
         return 0, 5 if sighting.size == 1 else _UNCERTAIN, "zero is special, or all else"
     return 0, _UNCERTAIN, "0"
 
 
-def _test(tally: _Tally, sighting: Sighting, constants: dict[int, int]) -> None:
+def _test(tally: _Tally, sighting: Sighting, constants: Constants) -> None:
     value, points, why = _special(sighting, constants)
     condition = f"; {sighting.condition}" if sighting.condition else ""
     at = sighting.instruction.address if sighting.instruction is not None else 0
     tally.add("integer", value, points, f"the caller tests it ({at:#x}: {sighting.instruction}{condition}): {why}")
 
 
-def _other_tests(tally: _Tally, elsewhere: Sequence[Sighting], constants: dict[int, int], *, alone: bool) -> None:
+def _status(tally: _Tally, tests: Sequence[Sighting], found: Exits) -> None:
+    """Which side of a test for zero is the error, by what the function returns early and what at the end."""
+    if not any(s.constant == 0 and s.size == 4 and s.condition in _ZERO_CONDITIONS for s in tests[:1]):
+        return
+    for value in sorted(found.early & set(_SMALL), key=abs):
+        if value and 0 in found.late:
+            tally.add("integer", value, 5, "early exits of the function return it, and 0 is what it returns at the end")
+        elif not value and any(found.late):
+            tally.add("integer", 0, 2, "early exits of the function return it, and not 0 is what it returns at the end")
+    if found.alone and found.late == {0} and not any(found.early):
+        tally.add("integer", -1, 5, "0 is all that the function returns from there on: it is success")
+
+
+def _other_tests(tally: _Tally, elsewhere: Sequence[Sighting], constants: Constants, *, alone: bool) -> None:
     """The value that most other callers single out; `alone`: nothing is known of the active one."""
     tests = _tests(elsewhere)
     votes = Counter(_special(s, constants)[:2] for s in tests if _special(s, constants)[1] > _UNCERTAIN or alone)
@@ -246,9 +268,9 @@ def _other_tests(tally: _Tally, elsewhere: Sequence[Sighting], constants: dict[i
         tally.add("integer", value, points + (count > 2), said)
 
 
-def _own_constants(tally: _Tally, constants: dict[int, int]) -> None:
+def _own_constants(tally: _Tally, constants: Constants) -> None:
     """What the function itself returns on its early exits."""
-    small = {value: count for value, count in constants.items() if value in _SMALL}
+    small = {value: len(places) for value, places in constants.items() if value in _SMALL}
     for value, count in sorted(small.items(), key=lambda x: -x[1])[:_MOST_CONSTANTS]:
         times = "once" if count == 1 else f"{count} times"
         tally.add("integer", value, int(value < 0), f"early exits of the function return it {times}")

@@ -66,6 +66,8 @@ def _far(reading: Reading, sites: Sequence[Site], near: Sequence[Ending], depth:
             onwards = consequences(reading, sites[1].caller, sites[1].behind, ending.value)
             if not ending.own:  # what the caller makes of it is its own affair: it knows what it returns
                 onwards = [e for e in onwards if e.end not in (End.DEREFERENCED, End.INDEXED)]
+            if ending.stale:
+                onwards = [replace(e, errno=None) for e in onwards]
             found += _far(reading, sites[1:], onwards, depth - 1)
     return found
 

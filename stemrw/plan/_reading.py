@@ -6,6 +6,7 @@ Only what callers and their error branches can be told apart by; every answer is
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -66,6 +67,17 @@ class Reading:
         """The function of this file that a direct call enters."""
         callee = self.image.function_at(call.target) if call.target is not None else None
         return callee if callee is not None and callee.entry == call.target else None
+
+    def calls_nothing(self, call: Instruction) -> bool:
+        """Whether a call enters a function of this file that makes no calls and no system calls itself."""
+        callee = self.callee(call)
+        if callee is None:
+            return False
+        for instruction in self.image.whole_body(callee):
+            tail = instruction.is_unconditional and self.image.called_name(instruction) is not None
+            if instruction.is_call or tail or instruction.mnemonic == "syscall":
+                return False
+        return True
 
     # Errors
 
@@ -187,3 +199,29 @@ class Reading:
                 work += sources.get(address, ())
         self._before[key] = frozenset(found)
         return self._before[key]
+
+    def calls_before(self, function: Function, start: int) -> dict[int, int]:
+        """Addresses of a function that can be reached from `start`, each with the fewest calls on a way to it.
+
+        Empty where a jump table may lead anywhere.
+        """
+        code = self.code(function)
+        found: dict[int, int] = {}
+        work = deque(((start, 0),))
+        while work:
+            address, calls = work.popleft()
+            instruction = code(address)
+            if instruction is None or found.get(address, calls + 1) <= calls:
+                continue
+            found[address] = calls
+            if instruction.is_call:
+                if self.leaving(instruction) is None:
+                    work.append((instruction.end, calls + 1))
+                continue
+            if instruction.is_unconditional and instruction.target is None and not self.image.called_name(instruction):
+                return {}
+            if instruction.is_jump and instruction.target is not None:
+                work.appendleft((instruction.target, calls))
+            if not instruction.is_stop:
+                work.appendleft((instruction.end, calls))
+        return found

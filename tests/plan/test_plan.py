@@ -289,4 +289,4 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def test_return_value_by_declared_type(declared: Image, name: str, kind: str, value: int) -> None:
     (region,) = plan(localize(None, declared, region=name), declared).regions
     assert (region.symbol, region.return_kind, region.return_value) == (name, kind, value)
-    assert region.return_evidence[0].startswith("DWARF")
+    assert any(said.startswith("DWARF") for said in region.return_evidence)

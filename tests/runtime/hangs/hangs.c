@@ -1,7 +1,6 @@
 // Hangs of different kinds, by the first argument; each function knows an error, and so does its caller.
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,8 +71,6 @@ FUNCTION twice(const char *how) { // a net around outer
 int main(int count, char **arguments) {
     const char *how = arguments[1];
     alarm(60);
-    if (!strncmp(how, "fills", 5)) // room for a small log
-        setrlimit(RLIMIT_AS, &(struct rlimit){300 << 20, 300 << 20});
     if (!strcmp(how, "main"))
         while (!end)
             sink++;
