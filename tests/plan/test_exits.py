@@ -233,7 +233,8 @@ behind_stored:
     sub rdx, qword ptr fs:[40]
     je 2f
     call __stack_chk_fail@PLT
-2:  leave
+2:  mov eax, dword ptr [rip + total]
+    leave
     ret
 END calls_stored
 
