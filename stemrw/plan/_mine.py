@@ -27,6 +27,7 @@ from stemrw.plan._flow import Sighting, Use, follow
 from stemrw.plan._names import said_by_name
 from stemrw.plan._outcome import Outcome, outcome
 from stemrw.plan._reading import Reading
+from stemrw.plan._thread import starts_thread
 from stemrw.text import counted
 
 _SIGN_CONDITIONS = ("js", "jns", "sets", "setns", "jl", "jge", "setl", "setge", "cmovs", "cmovns")
@@ -48,7 +49,8 @@ class Result:
 
     `hazard` says why the caller cannot live with this result (None: nothing speaks against it); `handled` is True where
     the caller looks at the result before it relies on it, so an error value leads to its own error handling; `counted`
-    says where it calculates with the result on every way instead, so that an error value is an answer like any other.
+    says where it calculates with the result on every way instead, so that an error value is an answer like any other. `ends_thread`: the
+    thread ends when it returns.
     """
 
     kind: ReturnKind
@@ -57,6 +59,7 @@ class Result:
     handled: bool = False
     hazard: str | None = None
     counted: str | None = None
+    ends_thread: bool = False
     candidates: tuple[ValueCandidate, ...] = ()
     outcome: Outcome = field(default_factory=lambda: Outcome((), ()))
     rules: tuple[AnyRule, ...] = ()
@@ -101,6 +104,11 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: in
         said = "main: the exit status that says failure"
         only = ValueCandidate(value=1, score=1, evidence=(said,))
         return Result("integer", 1, (said,), handled=True, candidates=(only,))
+    thread = starts_thread(reading, function) if not sites else None
+    if thread is not None:
+        said = f"a thread starts with it, for {thread}: NULL for whoever waits for its end"
+        only = ValueCandidate(value=0, score=1, evidence=(said,))
+        return Result("integer", 0, (said,), handled=True, ends_thread=True, candidates=(only,))
     seen = uses(reading, sites)
     tally = _Tally()
     constants = returned_constants(reading, function)

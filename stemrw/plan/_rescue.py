@@ -47,6 +47,8 @@ def rate(reading: Reading, candidate: Candidate, result: Result, *, outwards: in
         reasons.append((_OUTWARDS * outwards, text))
     if main is not None and candidate.function.entry == main.entry:
         reasons.append((-10, "main: to return from it ends the program"))
+    if result.ends_thread:
+        reasons.append((-5, "a thread starts with it: to return from it ends the thread, in good order"))
     if candidate.frame.guess:
         reasons.append((-6, "a guess: found on the stack, not unwound"))
     if result.hazard is not None:
