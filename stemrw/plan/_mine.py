@@ -49,8 +49,8 @@ class Result:
 
     `hazard` says why the caller cannot live with this result (None: nothing speaks against it); `handled` is True where
     the caller looks at the result before it relies on it, so an error value leads to its own error handling; `counted`
-    says where it calculates with the result on every way instead, so that an error value is an answer like any other. `ends_thread`: the
-    thread ends when it returns.
+    says where it calculates with the result on every way instead, so that an error value is an answer like any other;
+    `ends_thread`: a thread ends when it returns.
     """
 
     kind: ReturnKind
