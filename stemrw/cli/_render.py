@@ -36,8 +36,14 @@ def summary(manifest: Manifest, output: Path) -> str:
 
 
 def chosen_first(regions: Sequence[PlannedRegion]) -> list[PlannedRegion]:
-    """Those in which faults are meant to be rescued, then those that are there as safety nets only."""
-    return sorted(regions, key=lambda region: bool(region.serves) and region.address not in region.serves)
+    """Those in which faults are meant to be rescued, then the safety nets, from the inside out."""
+    order = {point.address: i for region in regions for i, point in enumerate(region.considered)}
+
+    def key(region: PlannedRegion) -> tuple[bool, int]:
+        is_net = bool(region.serves) and region.address not in region.serves
+        return is_net, order.get(region.address, len(order)) if is_net else 0
+
+    return sorted(regions, key=key)
 
 
 def rule_text(rule: AnyRule) -> str:
