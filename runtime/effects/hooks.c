@@ -4,6 +4,7 @@
 #include "decode/decode.h"
 #include "effects/allocator.h"
 #include "effects/words.h"
+#include "fault/stack.h"
 #include "guard/calls.h"
 #include "region/loader.h"
 #include "region/log.h"
@@ -210,6 +211,7 @@ bool hook_return(struct context *context, uint64_t result) {
     safe_copy(&caller, (const void *)general[RSP], sizeof caller);
     general[RAX] = result;
     general[RSP] += 8;
+    shadow_forget(context, general[RSP] - 8, general[RSP]);
     return go_to(context, caller);
 }
 

@@ -10,24 +10,23 @@
 #include "strategy/strategy.h"
 #include "translate/cache.h"
 
-enum { SHADOW_SPAN = 1 << 16, WORD = 8 };
-
-static struct shadow_call *shadow_of(const struct context *context, uint64_t rsp_behind) {
-    return (struct shadow_call *)((char *)context + SHADOW_OFFSET + (rsp_behind & (SHADOW_SPAN - 1)) * 2);
-}
+enum { WORD = 8 };
 
 bool stack_guarded(void) {
     return module_runtime()->stack_rule;
 }
 
+static void forget(struct shadow_call *call, uint64_t rsp, uint64_t low, uint64_t high) {
+    if (call->rsp > low && call->rsp <= high && !((call->rsp ^ rsp) & (SHADOW_SPAN - 1)))
+        call->rsp = 0;
+}
+
 void shadow_forget(struct context *context, uint64_t low, uint64_t high) {
     if (!stack_guarded())
         return;
-    if (high - low > SHADOW_SPAN)
-        low = high - SHADOW_SPAN;
-    for (uint64_t rsp = high & -(uint64_t)WORD; rsp > low; rsp -= WORD)
-        if (shadow_of(context, rsp)->rsp == rsp)
-            shadow_of(context, rsp)->rsp = 0;
+    const uint64_t last = high - low > SHADOW_SPAN ? high - SHADOW_SPAN : low; /* then all of the table has been seen */
+    for (uint64_t rsp = high & -(uint64_t)WORD; rsp > last; rsp -= WORD)
+        forget(shadow_of(context, rsp), rsp, low, high);
 }
 
 /* What the ret should find; false: nobody knows. */

@@ -27,6 +27,12 @@ struct shadow_call {
     uint64_t rbp;
 };
 
+enum { SHADOW_SPAN = 1 << 16 };
+
+static inline struct shadow_call *shadow_of(const struct context *context, uint64_t rsp_behind) {
+    return (struct shadow_call *)((char *)context + SHADOW_OFFSET + (rsp_behind & (SHADOW_SPAN - 1)) * 2);
+}
+
 enum { RETURN_POPS_RBP = 1 }; /* .argument[0] of SERVICE_RETURN */
 
 /* Whether the plan asks for all this. */

@@ -57,6 +57,7 @@ static void adopt(struct context *context, struct state *state, uint64_t owner) 
     context->held = 0;
     context->altered = context->slices = 0;
     context->interrupted = 0;
+    shadow_forget(context, 0, ~0ull); /* a dead thread's calls, and its stack may be ours now */
     context->left = TICK_SLICE;
     context->ticked = 1;
     context->memory = 0;

@@ -54,6 +54,7 @@ _Static_assert(sizeof(struct patch) == sizeof(struct patch_state) << PATCH_TO_ST
 #define LOG_SEGMENT (1u << 16) /* the address counts from the fs base */
 #define LOG_ATOMIC (1u << 17)  /* a locked read-modify-write */
 #define LOG_MASKED (1u << 18)  /* of some elements; .target is the instruction's slot */
+#define LOG_REACH (1u << 19)   /* it may overwrite what a function returns by (fault/overwrite.h) */
 
 enum {
     GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */

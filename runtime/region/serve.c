@@ -9,6 +9,7 @@
 #include "effects/hooks.h"
 #include "fault/budget.h"
 #include "fault/checks.h"
+#include "fault/overwrite.h"
 #include "fault/stack.h"
 #include "guard/calls.h"
 #include "region/log.h"
@@ -246,18 +247,21 @@ static bool log_some(struct context *context, uintptr_t address) {
     return decode(bytes, source_bytes(source, bytes), source, 64, &at) && log_masked(context, &at, bytes, address);
 }
 
-static void log_store(struct context *context) {
+static bool log_store(struct context *context) {
     uintptr_t address = context->argument[0];
     size_t size = (uint16_t)context->argument[1];
     if (context->argument[1] & LOG_SEGMENT)
         address += context->owner;
     const bool masked = context->argument[1] & LOG_MASKED;
+    if (context->argument[1] & LOG_REACH && overwrites(context, address, size))
+        return true;
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
     else if (context->exact && !masked)
         log_exact(context, address, size);
     else if (!context->quiet && !(masked ? log_some(context, address) : log_range(context, address, size)))
         go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
+    return false;
 }
 
 /* Where a string of *size bytes that is written downwards, and ends at `end`, begins; what lies below memory that is
@@ -334,19 +338,19 @@ static bool check_access(struct context *context) {
 
 /* The stores that one inline check does not do for: strings, bit strings, masks, state images, pop to memory, vectors
  * of addresses. */
-static void log_other_store(struct context *context) {
+static bool log_other_store(struct context *context) {
     const uintptr_t source = slot_target((uint32_t)context->argument[0]);
     const uint64_t *general = context->registers.general;
     struct instruction at;
     uint8_t bytes[15];
     if (!decode(bytes, source_bytes(source, bytes), source, 64, &at)) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
-        return;
+        return false;
     }
     if (at.memory == MEMORY_VECTOR) {
         if (!log_scatter(context, &at, bytes))
             go_native(context, source, REASON_LOG_FULL);
-        return;
+        return false;
     }
     uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
@@ -369,6 +373,8 @@ static void log_other_store(struct context *context) {
     if (at.memory == MEMORY_MASKED && at.segment == 0x64)
         address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
     const bool masked = at.memory == MEMORY_MASKED;
+    if (!masked && at.stack == STACK_NONE && overwrites(context, address, size))
+        return true;
     context->behind = context->resume + at.length;
     if (at.lock && context->exact && at.rip_relative) /* of what length its copy is, is not known */
         go_native(context, source, REASON_SHARED_STATE);
@@ -379,6 +385,7 @@ static void log_other_store(struct context *context) {
     else if (!context->quiet &&
              !(masked ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
         go_native(context, source, REASON_LOG_FULL);
+    return false;
 }
 
 /* An unwinder that is about to land in the marked function's caller has put the landing pad over the return address,
@@ -395,12 +402,12 @@ static bool about_to_land(const struct context *context, uint64_t rsp) {
  * left (longjmp, unwinding).  Below where it was may be room for an array, or a coroutine's stack, whose frames are
  * older than the checkpoint while what is pushed there is not logged: log all that lies between. */
 static bool stack_loaded(struct context *context) {
-    enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128 };
+    enum { STACK_SPAN = 64 << 20, STEP_DOWN = 1 << 20, RED_ZONE = 128, LANDING = 16 /* see about_to_land */ };
     const uint64_t rsp = context->registers.general[RSP], down = context->argument[1] - rsp;
     const uintptr_t next = slot_target((uint32_t)context->argument[0]);
     quiet_ends(context);
     if ((int64_t)down < 0)
-        shadow_forget(context, context->argument[1], rsp);
+        shadow_forget(context, context->argument[1], rsp + LANDING);
     if (context->depth && context->mark_rsp - rsp >= STACK_SPAN && switch_check(context, next))
         return true;
     while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
@@ -454,11 +461,9 @@ bool serve(struct context *context) {
     case SERVICE_LINK:
         return link(context);
     case SERVICE_LOG:
-        log_store(context);
-        return false;
+        return log_store(context);
     case SERVICE_LOG_OTHER:
-        log_other_store(context);
-        return false;
+        return log_other_store(context);
     case SERVICE_SYSCALL:
         return before_syscall(context);
     case SERVICE_SYSCALL_DONE:

@@ -17,10 +17,14 @@ A program says in its first lines:
     library: NAME …     a source in plugins/ that becomes libNAME.so beside it, linked to it if it is dynamic
     gives: CODE         its exit status, where that is not 0
     not yet: REASON     it is known not to hold
+
+PROMISE_OPTIONS in the environment are further words for `stemrw patch`, such as `--guard stack` or `--budget 0`:
+whatever is promised must hold with them too.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -133,6 +137,7 @@ def _check_promise(tool: Tool, tmp_path: Path, source: Path, mode: str, budget: 
     regions += [word for amount in budget for word in ("--budget", amount)]
     hardened = tmp_path / "hardened"
     asked = shlex.split(" ".join(_named(source, "options")))
+    asked += shlex.split(os.environ.get("PROMISE_OPTIONS", ""))
     options = [*asked, *(("--return", "-1") if wrong else ())]
     manifest = tool.patch(program, hardened, *regions, *options)
     events, rescues = tmp_path / "events", _named(source, "rescues")

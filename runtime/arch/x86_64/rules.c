@@ -401,12 +401,15 @@ static uint32_t emit_filter_end(struct builder *builder, enum cold_kind kind, ui
  * Result: the cold part. */
 static uint32_t emit_store_check(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     const bool flags = emit_filter(builder, at);
+    const uint32_t hit = shadow_reaches(builder, &at->decoded) ? emit_shadow_store(builder, at) : 0;
     EMIT(OUT, 0x48, 0xc1, 0xea, GRANULE_SHIFT); /* shr rdx, 9 */
     emit_context(OUT, 0x0b, RDX, offsetof(struct context, epoch));
     EMIT(OUT, 0x89, 0xd0, 0x25); /* mov eax, edx; and eax, entries - 1 */
     emit32(OUT, FILTER_ENTRIES - 1);
     EMIT(OUT, 0x65, 0x48, 0x3b, 0x14, 0xc5); /* cmp rdx, gs:[rax*8 + filter] */
     emit32(OUT, FILTER_OFFSET);
+    if (hit)
+        emit_shadow_hit(builder, hit);
     return emit_filter_end(builder, COLD_LOG, index, flags);
 }
 
@@ -434,9 +437,11 @@ static void emit_cold_log(struct builder *builder, const struct cold *cold) {
     const bool masked = store_is_masked(&at->decoded, at->bytes);
     if (masked)
         emit_context_immediate(OUT, offsetof(struct context, target), new_slot(builder, at->address));
+    const bool reaches = !masked && shadow_reaches(builder, &at->decoded);
     emit_context_immediate(OUT, offsetof(struct context, argument) + 8,
                            at->decoded.operand_bytes | (at->decoded.segment == 0x64 ? LOG_SEGMENT : 0) |
-                               (at->decoded.lock ? LOG_ATOMIC : 0) | (masked ? LOG_MASKED : 0));
+                               (at->decoded.lock ? LOG_ATOMIC : 0) | (masked ? LOG_MASKED : 0) |
+                               (reaches ? LOG_REACH : 0));
     emit_context_immediate(OUT, offsetof(struct context, service), SERVICE_LOG);
     emit_context_jump(OUT, offsetof(struct context, run_service));
 }
@@ -699,6 +704,8 @@ static void rule_read_base(struct builder *builder, const struct source_instruct
 static void rule_ordinary(struct builder *builder, uint32_t index, const struct source_instruction *at) {
     const bool check = stack_needs_check(at);
     const uint32_t cold = emit_undo(builder, index, at);
+    if (builder->shadowed)
+        emit_shadow_drop(builder, at);
     if (check)
         STORE_CONTEXT(OUT, RSP, argument[1]);
     emit_copy(builder, at);
@@ -826,6 +833,8 @@ void emit_block(struct builder *builder, struct block *block, uintptr_t falls_to
     block->body = emitted(OUT);
     if (block->mark)
         emit_mark(builder, block);
+    if (block->mark && builder->shadowed)
+        emit_shadow_entry(builder);
     if (block->mark && strategy_wants_entry(block->mark))
         emit_service(builder, SERVICE_ENTERED);
     if (block->slice)

@@ -7,7 +7,7 @@
 
 _Static_assert(SHADOW_OFFSET + SHADOW_BYTES <= CONTEXT_BYTES, "it lies in the context's slot");
 
-enum { LOAD = 0x8b, STORE = 0x89, JRCXZ = 0xe3, JMP = 0xeb };
+enum { LOAD = 0x8b, STORE = 0x89, JB = 0x72, JRCXZ = 0xe3, JMP = 0xeb };
 
 /* op reg, gs:[index * 2 + offset] */
 static void emit_entry_field(struct builder *builder, uint8_t opcode, unsigned reg, unsigned index, size_t offset) {
@@ -29,6 +29,32 @@ void emit_shadow_call(struct builder *builder, const struct source_instruction *
     EMIT(OUT, 0x48, 0x8b, 0x05, 0, 0, 0, 0); /* mov rax, [rip + literal] */
     builder_fixup(builder, FIXUP_LITERAL, builder_literal(builder, next));
     emit_entry_field(builder, STORE, RSP, RCX, ENTRY(rsp));
+    emit_entry_field(builder, STORE, RAX, RCX, ENTRY(return_address));
+    emit_entry_field(builder, STORE, RBP, RCX, ENTRY(rbp));
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+    LOAD_CONTEXT(OUT, RCX, spill[0]);
+}
+
+/* Where to, land says. */
+static uint32_t emit_short_jump(struct builder *builder, uint8_t opcode) {
+    emit8(OUT, opcode);
+    emit8(OUT, 0);
+    return emitted(OUT);
+}
+
+static void land(struct builder *builder, uint32_t behind_jump) {
+    if (OUT->at <= OUT->end)
+        OUT->start[behind_jump - 1] = (uint8_t)(emitted(OUT) - behind_jump);
+}
+
+/* a region's entry → entry := {rsp + 8, [rsp], rbp} */
+void emit_shadow_entry(struct builder *builder) {
+    STORE_CONTEXT(OUT, RCX, spill[0]);
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    EMIT(OUT, 0x48, 0x8d, 0x44, 0x24, 0x08); /* lea rax, [rsp + 8] */
+    EMIT(OUT, 0x0f, 0xb7, 0xc8);             /* movzx ecx, ax */
+    emit_entry_field(builder, STORE, RAX, RCX, ENTRY(rsp));
+    EMIT(OUT, 0x48, 0x8b, 0x04, 0x24); /* mov rax, [rsp] */
     emit_entry_field(builder, STORE, RAX, RCX, ENTRY(return_address));
     emit_entry_field(builder, STORE, RBP, RCX, ENTRY(rbp));
     LOAD_CONTEXT(OUT, RAX, spill[1]);
@@ -73,22 +99,23 @@ static unsigned kind_of(const struct builder *builder, const struct block *block
     return kind;
 }
 
-/* Where to, land says. */
-static uint32_t emit_short_jump(struct builder *builder, uint8_t opcode) {
-    emit8(OUT, opcode);
-    emit8(OUT, 0);
-    return emitted(OUT);
-}
-
-static void land(struct builder *builder, uint32_t behind_jump) {
-    if (OUT->at <= OUT->end)
-        OUT->start[behind_jump - 1] = (uint8_t)(emitted(OUT) - behind_jump);
-}
-
-/* rax := where the table has the slot of the ret, rcx being saved */
+/* rax := where the table has the slot of the ret */
 static void emit_index(struct builder *builder) {
     EMIT(OUT, 0x48, 0x8d, 0x44, 0x24, 0x08); /* lea rax, [rsp + 8] */
     EMIT(OUT, 0x0f, 0xb7, 0xc0);             /* movzx eax, ax */
+}
+
+/* The entry of the slot at rsp is no call's any more. */
+static void emit_forget(struct builder *builder) {
+    STORE_CONTEXT(OUT, RAX, spill[1]);
+    emit_index(builder);
+    emit_entry_field(builder, STORE, RAX, RAX, ENTRY(rsp)); /* no rsp is that small */
+    LOAD_CONTEXT(OUT, RAX, spill[1]);
+}
+
+void emit_shadow_drop(struct builder *builder, const struct source_instruction *at) {
+    if (at->depth == 0 && at->decoded.stack == STACK_POP && at->decoded.flow == FLOW_NEXT)
+        emit_forget(builder);
 }
 
 /* rcx := ~entry.field */
@@ -103,8 +130,10 @@ void emit_shadow_return(struct builder *builder, const struct block *block, cons
     const unsigned kind = kind_of(builder, block, at);
     uint32_t equal, differs[2] = {0};
     STORE_CONTEXT(OUT, RCX, spill[0]);
-    if (kind & OWN_JUMP)
+    if (kind & OWN_JUMP) {
+        emit_forget(builder);
         return;
+    }
     STORE_CONTEXT(OUT, RAX, spill[1]);
     emit_index(builder);
     emit_complement(builder, ENTRY(rsp));
@@ -136,4 +165,50 @@ void emit_shadow_return(struct builder *builder, const struct block *block, cons
     emit_index(builder);
     emit_entry_field(builder, STORE, RAX, RAX, ENTRY(rsp)); /* no rsp is that small */
     LOAD_CONTEXT(OUT, RAX, spill[1]);
+}
+
+/* ---- stores ---- */
+
+/* [rsp + d], and [rbp - d], are in the running function's frame; what has a segment, or no register, is on no stack. */
+bool shadow_reaches(const struct builder *builder, const struct instruction *decoded) {
+    const bool frame = decoded->base == RSP || (decoded->base == RBP && decoded->displacement < 0);
+    return builder->shadowed && !decoded->segment &&
+           (decoded->index != REG_NONE || (decoded->base != REG_NONE && !frame));
+}
+
+/* A hit goes from one such piece to the next: none of these jumps is too short. */
+static uint32_t emit_near(struct builder *builder, uint32_t hit, unsigned from, unsigned bytes) {
+    EMIT(OUT, 0x8d, 0x42); /* lea eax, [rdx + from + 16] */
+    emit8(OUT, (uint8_t)(from + 16));
+    EMIT(OUT, 0x25, 0xf0, 0xff, 0, 0); /* and eax, 0xfff0 */
+    emit_entry_field(builder, LOAD, RAX, RAX, ENTRY(rsp));
+    EMIT(OUT, 0x48, 0x29, 0xd0, 0x48, 0xff, 0xc8, 0x48, 0x83, 0xf8); /* sub rax, rdx; dec rax; cmp rax, bytes + 15 */
+    emit8(OUT, (uint8_t)(bytes + 15));
+    if (hit)
+        emit_shadow_hit(builder, hit);
+    return emit_short_jump(builder, JB);
+}
+
+/* store of n bytes at a → n - 1 + a less than 8 MiB above rsp? then, for each 16 bytes that it may touch, in whose upper
+ *     half compiled code has its return addresses: E is where they end; is entry(E).rsp - a - 1 < n + 15? */
+uint32_t emit_shadow_store(struct builder *builder, const struct source_instruction *at) {
+    enum { HALF = 8, PAIR = 16 };
+    const unsigned bytes = at->decoded.operand_bytes;
+    uint32_t hit = 0;
+    EMIT(OUT, 0x48, 0x8d, 0x42); /* lea rax, [rdx + bytes - 1] */
+    emit8(OUT, (uint8_t)(bytes - 1));
+    EMIT(OUT, 0x48, 0x29, 0xe0, 0x48, 0xc1, 0xe8, 23); /* sub rax, rsp; shr rax, 23 */
+    EMIT(OUT, 0x0f, 0x85, 0, 0, 0, 0);                 /* jne elsewhere */
+    const uint32_t elsewhere = emitted(OUT);
+    for (unsigned from = 0; from < bytes; from += PAIR)
+        hit = emit_near(builder, hit, from, bytes);
+    if (bytes > HALF)
+        hit = emit_near(builder, hit, bytes - 1, bytes);
+    if (OUT->at <= OUT->end)
+        OUT->start[elsewhere - 4] = (uint8_t)(emitted(OUT) - elsewhere);
+    return hit;
+}
+
+void emit_shadow_hit(struct builder *builder, uint32_t jump) {
+    land(builder, jump);
 }
