@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stemrw.cli._render import region_name, returned_value, value_text
+from stemrw.cli._render import chosen_first, region_name, returned_value, rule_text, value_text
 from stemrw.cli._tree import Node
 from stemrw.documents.evidence import RescuePoint
 from stemrw.documents.explanation import Explanation
@@ -24,10 +24,11 @@ def explained(explanation: Explanation) -> Node:
         node = root.add(f"fault: {fault.fault_class or 'any class'}{at}, {counted(fault.frames, 'frame')} in this file")
         for line in fault.located:
             node.add(line)
-    for region in explanation.regions:
+    for region in chosen_first(explanation.regions):
         _region(root, region)
+    whole = root.add("whole file", "bold cyan") if explanation.rules else root
     for rule in explanation.rules:
-        _rule(root, rule)
+        _rule(whole, rule)
     return root
 
 
@@ -63,8 +64,6 @@ def _point(places: Node, point: RescuePoint) -> None:
 
 
 def _rule(node: Node, rule: AnyRule) -> None:
-    fields = rule.model_dump(mode="json", exclude={"kind", "why"}, exclude_none=True)
-    said = ", ".join(f"{name} {value}" for name, value in fields.items())
-    each = node.add(f"rule {rule.kind}" + (f": {said}" if said else ""))
+    each = node.add(rule_text(rule))
     if rule.why:
         each.add(rule.why)

@@ -11,7 +11,16 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 
 from stemrw.cli._render import region_name, returned_value
-from stemrw.cli._review import ANSWERS, IDENTICAL, TO_JUDGE, change_row, entry_parts, entry_title, file_rows
+from stemrw.cli._review import (
+    ANSWERS,
+    IDENTICAL,
+    TO_JUDGE,
+    change_row,
+    entry_parts,
+    entry_title,
+    file_rows,
+    rule_sentence,
+)
 from stemrw.documents.difference import CodeLine, Difference, PatchedEntry
 from stemrw.documents.plan import PlannedRegion
 from stemrw.text import printable
@@ -117,6 +126,9 @@ def _body(difference: Difference) -> Iterator[str]:
     yield "<p>On a fault in one of these functions what it did is undone, and it returns.</p>"
     for region in difference.regions:
         yield from _region(region)
+    if difference.rules:
+        yield "<h3>Rules of the whole file</h3>"
+        yield from (f"<p>{_text(rule_sentence(rule))}</p>" for rule in difference.rules)
     yield f"<h2>Changed bytes of the original ({len(difference.changes)} ranges)</h2>"
     unknown = [not change.accounted for change in difference.changes]
     columns = ("offset", "address", "size", "what", "original", "hardened")
@@ -159,6 +171,7 @@ def _region(region: PlannedRegion) -> Iterator[str]:
     if region.check_address is not None:
         fault = region.check_class or "fault"
         sentences.append(f"the reported fault: at {region.check_address:#x} ({fault})")
+    sentences += map(rule_sentence, region.rules)
     if sentences:
         yield "<ul>" + "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences) + "</ul>"
     yield "</section>"

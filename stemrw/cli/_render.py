@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,22 +13,38 @@ from rich.text import Text
 from stemrw.documents.evidence import ReturnKind
 from stemrw.documents.manifest import Manifest, manifest_path
 from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.rules import AnyRule
 from stemrw.text import counted, printable
 
 
 def summary(manifest: Manifest, output: Path) -> str:
     """What was written, and for each region what it is, why it was chosen and what it returns."""
     lines = [Text.assemble((printable(str(output)), "bold"), f": {_added(manifest)}")]
-    for region in manifest.regions:
+    for region in chosen_first(manifest.regions):
         lines.append(Text.assemble("  region ", (region_name(region), "cyan"), f", {region.size} bytes"))
         lines += [Text(f"    {printable(why)}") for why in region.why]
         lines.append(Text.assemble("    a rescue returns ", (returned_value(region), "green"), _because(region)))
         lines += [Text(f"    {rule.kind}: {printable(rule.why)}") for rule in region.rules if rule.why]
+    if manifest.rules:
+        lines.append(Text("  whole file"))
+        lines += [Text(f"    {rule.kind}: {printable(rule.why)}") for rule in manifest.rules if rule.why]
     if manifest.unobserved:
         names = ", ".join(map(printable, manifest.unobserved))
         lines.append(Text(f"  not seen by the runtime: {names}"))
     lines.append(Text(f"manifest: {printable(str(manifest_path(output)))}"))
     return _as_text(lines)
+
+
+def chosen_first(regions: Sequence[PlannedRegion]) -> list[PlannedRegion]:
+    """Those in which faults are meant to be rescued, then those that are there as safety nets only."""
+    return sorted(regions, key=lambda region: bool(region.serves) and region.address not in region.serves)
+
+
+def rule_text(rule: AnyRule) -> str:
+    """A rule and its figures."""
+    fields = rule.model_dump(mode="json", exclude={"kind", "why"}, exclude_none=True)
+    said = ", ".join(f"{name} {value}" for name, value in fields.items())
+    return f"rule {rule.kind}" + (f": {said}" if said else "")
 
 
 def _added(manifest: Manifest) -> str:

@@ -30,7 +30,7 @@ def reported(report: FaultReport) -> Iterator[Line | Table]:
 def place(where: Location) -> str:
     """Name, address and file of a place, as far as they are known."""
     name = where.symbol or (f"the function at {where.function:#x}" if where.function is not None else "unknown code")
-    at = f" at {where.address:#x}" if where.address is not None else ""
+    at = f"{'' if where.symbol else ','} at {where.address:#x}" if where.address is not None else ""
     return f"{name}{at}" + (f" of {where.module}" if where.module else "")
 
 

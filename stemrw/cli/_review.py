@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stemrw.cli._render import region_name, returned_value
+from stemrw.cli._render import region_name, returned_value, rule_text
 from stemrw.cli._tables import Line, Table, heading
 from stemrw.documents.difference import (
     ChangedRange,
@@ -15,6 +15,7 @@ from stemrw.documents.difference import (
     Verdict,
 )
 from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.rules import AnyRule
 
 ANSWERS: dict[Verdict, tuple[str, str]] = {
     "accounted": (
@@ -66,6 +67,9 @@ def review(difference: Difference) -> Iterator[Line | Table]:
     for region in difference.regions:
         yield from heading(f"Region {region_name(region)}, {region.size} bytes")
         yield from (Line(f"  {text}") for text in region_sentences(region))
+    if difference.rules:
+        yield from heading("Rules of the whole file")
+        yield from (Line(f"  {rule_sentence(rule)}") for rule in difference.rules)
     yield from heading("Changed bytes of the original")
     yield Table(
         ("offset", "address", "size", "what", *_BOTH),
@@ -111,6 +115,12 @@ def region_sentences(region: PlannedRegion) -> Iterator[str]:
     yield f"a rescue returns {returned_value(region)}{because}"
     if region.check_address is not None:
         yield f"the reported fault: at {region.check_address:#x} ({region.check_class})"
+    yield from map(rule_sentence, region.rules)
+
+
+def rule_sentence(rule: AnyRule) -> str:
+    """What it asks of the runtime, and why it is there."""
+    return rule_text(rule) + (f" ({rule.why})" if rule.why else "")
 
 
 def change_row(change: ChangedRange, shown: int) -> tuple[str, ...]:

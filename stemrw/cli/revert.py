@@ -71,7 +71,7 @@ def _take_out(
     names: list[str], hardened: Path, target: Path, original: bytes, known: Manifest
 ) -> tuple[list[str], str]:
     """Harden the original again, with what the other regions ask for; gives what was lost, and the summary."""
-    from stemrw.cli._render import summary
+    from stemrw.cli._render import region_name, summary
     from stemrw.documents.localization import BinaryIdentity
     from stemrw.documents.manifest import manifest_path
     from stemrw.documents.plan import Plan
@@ -82,7 +82,9 @@ def _take_out(
     rest = without(remembered(known), unwanted)
     if not rest:
         hint = "to get the original back, leave out --region"
-        raise UsageError("no region would be left", file=hardened, hint=hint)
+        nets = [region_name(region) for region in known.regions if region.address not in unwanted]
+        why = f": safety nets only, {', '.join(nets)}" if nets else ""
+        raise UsageError(f"no region would be left{why}", file=hardened, hint=hint)
     identity = BinaryIdentity(path=str(hardened), sha256=known.input.sha256, build_id=known.input.build_id)
     with about(hardened):
         done = rewrite(original, Plan(binary=identity, regions=rest, rules=file_rules(rest)), events_path=known.events)

@@ -44,7 +44,7 @@ def _parts(hardened: Elf, manifest: Manifest | None, image: RuntimeImage) -> Ite
 
 
 def _payload_parts(hardened: Elf, manifest: Manifest, image: RuntimeImage) -> Iterator[AppendedRange]:
-    """Runtime, table of patches, gates, displaced instructions; nothing where the layout is of another version."""
+    """What runtime/include/abi.h lays out in the payload; nothing where the layout is of another version."""
     payload, patches = manifest.payload, manifest.patches
     if manifest.runtime.abi != image.constants["ABI_VERSION"] or not patches:
         return
@@ -54,12 +54,15 @@ def _payload_parts(hardened: Elf, manifest: Manifest, image: RuntimeImage) -> It
     fields = {k: int.from_bytes(v, "little") for k, v in image.structs["payload_header"].unpack(raw).items()}
     gates = min(patch.gate for patch in patches) - payload.address
     displaced = min(patch.displaced for patch in patches) - payload.address
-    events = fields["events_path"] or payload.size
+    rules, events = fields["rule_table"], fields["events_path"] or payload.size
+    targets = _targets(hardened, manifest, image, rules)
     bounds = [
         (0, fields["image_size"], "runtime"),
         (fields["patch_table"], gates, "table of patched entries"),
         (gates, displaced, "gates"),
-        (displaced, events, "displaced instructions"),
+        (displaced, targets, "displaced instructions"),
+        (targets, rules, "functions that are no targets of pointers"),
+        (rules, events, "rules"),
         (events, payload.size, "path of the events file"),
     ]
     for start, stop, what in bounds:
@@ -67,3 +70,19 @@ def _payload_parts(hardened: Elf, manifest: Manifest, image: RuntimeImage) -> It
             yield AppendedRange(
                 offset=payload.offset + start, size=stop - start, what=what, address=payload.address + start
             )
+
+
+def _targets(hardened: Elf, manifest: Manifest, image: RuntimeImage, rules: int) -> int:
+    """Where the table of the rule `stack` begins, offset in the payload; without that rule, where the rules do."""
+    if not any(rule.kind == "stack" for rule in manifest.rules):
+        return rules
+    record = image.structs["rule"]
+    kind, module = image.constants["RULE_STACK"], image.constants["RULE_MODULE"] & 0xFFFF_FFFF
+    for at in range(manifest.payload.offset + rules, manifest.payload.offset + manifest.payload.size, record.size):
+        raw = bytes(hardened.data[at : at + record.size])
+        if len(raw) < record.size:
+            break
+        fields = record.unpack(raw)
+        if (int.from_bytes(fields["kind"], "little"), int.from_bytes(fields["patch"], "little")) == (kind, module):
+            return int.from_bytes(fields["value"][:8], "little")
+    return rules

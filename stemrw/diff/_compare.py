@@ -65,6 +65,7 @@ def compare(
         hardened=facts[1],
         identical=identical,
         regions=manifest.regions if manifest else (),
+        rules=manifest.rules if manifest else (),
         changes=changes,
         entries=tuple(_entry(original, hardened, patch) for patch in manifest.patches) if manifest else (),
         headers=tuple(_headers.changes(original, hardened)),

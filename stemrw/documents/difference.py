@@ -13,6 +13,7 @@ from pydantic import Field
 from stemrw.documents.base import Address, Document
 from stemrw.documents.manifest import HexBytes, PatchKind, Sha256
 from stemrw.documents.plan import PlannedRegion
+from stemrw.documents.rules import AnyRule
 
 Verdict = Literal["accounted", "accounted-not-rebuilt", "unaccounted"]
 Outcome = Literal["ok", "failed", "skipped", "differs"]
@@ -119,6 +120,8 @@ class Difference(Document):
     hardened: FileFacts
     identical: int
     regions: tuple[PlannedRegion, ...] = ()
+    rules: tuple[AnyRule, ...] = ()
+    """Those of the whole file."""
     changes: tuple[ChangedRange, ...] = ()
     entries: tuple[PatchedEntry, ...] = ()
     headers: tuple[HeaderChange, ...] = ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,52 +15,12 @@ from stemrw.elf import Elf, RelativePointers, branches_into
 from stemrw.image._cfi import UnwindTable, unwind_table
 from stemrw.image._code import Instruction, decode
 from stemrw.image._dwarf import ResultType, result_type
-from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, copied, debug_file, imports
-
-NEVER_RETURN = frozenset(
-    "abort exit _exit _Exit quick_exit __assert_fail __assert __assert_perror_fail __stack_chk_fail __chk_fail "
-    "__fortify_fail longjmp _longjmp siglongjmp __longjmp_chk err errx verr verrx pthread_exit execv_fail "
-    "__cxa_throw __cxa_rethrow __cxa_bad_cast __cxa_bad_typeid __cxa_throw_bad_array_new_length _Unwind_Resume "
-    "_ZSt9terminatev _ZSt17__throw_bad_allocv _ZSt20__throw_length_errorPKc _ZSt24__throw_out_of_range_fmtPKcz "
-    "_ZSt19__throw_logic_errorPKc _ZSt20__throw_out_of_rangePKc _ZSt24__throw_invalid_argumentPKc "
-    "_ZSt25__throw_bad_function_callv _ZSt16__throw_bad_castv __libc_start_main __libc_fatal _Jv_Throw".split()
-)
-"""Library functions that do not come back to the instruction behind the call."""
+from stemrw.image._function import Function, Owner
+from stemrw.image._owners import Owners
+from stemrw.image._returns import Returns
+from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, copied, debug_file, imports, labels
 
 _MAXIMUM_GAP = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A range of code with one owner: entry and size in bytes, name where known, and what told us of it.
-
-    `fragment` is True for a part that was split off another function (GCC's `.cold`): it has its own unwind entry but
-    is only jumped to, so it has no caller and no return address of its own.
-    """
-
-    entry: int
-    size: int
-    symbol: str | None
-    source: str
-    fragment: bool = False
-
-    @property
-    def end(self) -> int:
-        return self.entry + self.size
-
-    def __contains__(self, address: int) -> bool:
-        return self.entry <= address < self.end
-
-    def __str__(self) -> str:
-        return f"{self.symbol} ({self.entry:#x})" if self.symbol else f"the function at {self.entry:#x}"
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The function an address belongs to, and how that was found, in words for people."""
-
-    function: Function
-    evidence: tuple[str, ...]
 
 
 class Image:
@@ -77,7 +36,8 @@ class Image:
         self.path = Path(elf.path or "")
         self._debug_root = debug_root
         self._bodies: dict[int, tuple[Instruction, ...]] = {}
-        self._returns: dict[int, bool] = {}
+        self._returns = Returns(self)
+        self._owners = Owners(self)
         self._parents: dict[int, Owner] = {}
         self._candidates: dict[int, list[tuple[int, int]]] = {}
 
@@ -167,6 +127,13 @@ class Image:
             found = [self.main]
         return found
 
+    def places_named(self, name: str) -> list[int]:
+        """Where the functions with a name begin; where there is none, the labels in the code with that name."""
+        found = [address for address in self._symbols.named(name) if self.is_code(address)]
+        if not found and name == "main" and self.main is not None:
+            found = [self.main.entry]
+        return found or [address for address in labels(self.elf, name) if self.is_code(address)]
+
     @cached_property
     def main(self) -> Function | None:
         """The program's `main`: by symbol, else from what the entry point hands to `__libc_start_main`."""
@@ -198,7 +165,7 @@ class Image:
         if instruction.mnemonic == "lea":
             return pointed
         if instruction.mnemonic in ("mov", "movabs") and pointed is not None:
-            return self._pointers.at(pointed) or self.elf.word(pointed)
+            return self.pointers.at(pointed) or self.elf.word(pointed)
         return int(source, 0) if source[:1].isdigit() else None
 
     # Fragments
@@ -210,60 +177,10 @@ class Image:
             return None
         known = self._parents.get(function.entry)
         if known is None:
-            known = self._parents[function.entry] = self._find_owner(function, 3)
+            known = self._parents[function.entry] = self._owners.find(function)
         return known
 
-    def _find_owner(self, part: Function, depth: int) -> Owner:
-        named = self.main
-        if named is not None and named.entry == part.entry:
-            return Owner(named, (f"covered by {part.source} [{part.entry:#x}, {part.end:#x}), the program's main",))
-        covered = f"covered by {part.source} [{part.entry:#x}, {part.end:#x})"
-        if depth == 0 or (not part.fragment and self._is_entered(part)):
-            return Owner(part, (covered,))
-        inside, called = self._entries(part)
-        if not part.fragment and (called or not any(self._half_way(part, inside))):
-            return Owner(part, (covered,))
-        by_name = self._named_parent(part)
-        parents = [by_name] if by_name else _by_frequency([f for _, _, f in inside])
-        for parent in parents:
-            sites = [s for s, _, f in inside if f.entry == parent.entry]
-            above = self._find_owner(parent, depth - 1)
-            how = f"only jumped to, from {_some(sites)}" if sites else f"by its name {part.symbol}"
-            split_off = f"a part split off ({how}): belongs to {above.function}"
-            return Owner(above.function, (covered, split_off, *above.evidence[1:]))
-        return Owner(part, (covered, "looks like a part split off another function, but nothing jumps to it"))
-
-    def _named_parent(self, part: Function) -> Function | None:
-        if part.symbol is None or ".cold" not in part.symbol:
-            return None
-        parents = self.functions_named(part.symbol.partition(".cold")[0])
-        return parents[0] if len(parents) == 1 else None  # static functions of several files may share a name
-
-    @staticmethod
-    def _half_way(part: Function, inside: list[tuple[Instruction, int, Function]]) -> Iterator[bool]:
-        """Entries that no function has: by a conditional jump, or behind its first instruction."""
-        for site, target, _ in inside:
-            yield target != part.entry or not site.is_unconditional
-
-    def _is_entered(self, part: Function) -> bool:
-        """Cheap signs that a part is a function of its own: a name, its address in a table, a call of its entry."""
-        if self._pointers.holds(part.entry) or (part.symbol is not None and ".cold" not in part.symbol):
-            return True
-        return any(site.is_call and target == part.entry for site, target, _ in self._references(part))
-
-    def _entries(self, part: Function) -> tuple[list[tuple[Instruction, int, Function]], bool]:
-        """Jumps into a part, as (site, target, function of the site); and whether its entry is called."""
-        inside, called = [], False
-        for site, target, function in self._references(part):
-            if function.entry == part.entry:
-                called |= site.is_call and target == part.entry
-            elif site.is_call:
-                called = True
-            else:
-                inside.append((site, target, function))
-        return inside, called
-
-    def _references(self, part: Function) -> Iterator[tuple[Instruction, int, Function]]:
+    def references(self, part: Function) -> Iterator[tuple[Instruction, int, Function]]:
         """Direct branches into a part by address: the instruction, its target and the function that holds it."""
         candidates = self._candidates.get(part.entry)
         if candidates is None:  # the whole text is searched: once for each function that is asked about
@@ -316,7 +233,7 @@ class Image:
 
         Some have tens of thousands: each is decoded when it is asked for.
         """
-        for site, target, caller in self._references(function):
+        for site, target, caller in self.references(function):
             if target == function.entry and (caller.entry != function.entry or site.is_call):
                 yield site, caller
 
@@ -325,7 +242,8 @@ class Image:
         return list(decode(self.elf.read(address, 16 * count), address, count))
 
     @cached_property
-    def _pointers(self) -> RelativePointers:
+    def pointers(self) -> RelativePointers:
+        """What the loader writes into the file's memory that could be a pointer."""
         return RelativePointers(self.elf)
 
     @cached_property
@@ -374,64 +292,7 @@ class Image:
 
     def may_return(self, function: Function) -> bool:
         """False where no path from the entry reaches a return: helpers that end in abort, exit or longjmp."""
-        return self._may_return(function, 8)
-
-    def _may_return(self, function: Function, depth: int) -> bool:
-        known = self._returns.get(function.entry)
-        if known is not None:
-            return known
-        self._returns[function.entry] = False  # a cycle alone returns nothing; another path may
-        result = self._reaches_return(function, depth)
-        if result or depth == 8:
-            self._returns[function.entry] = result
-        else:
-            del self._returns[function.entry]
-        return result
-
-    def _reaches_return(self, function: Function, depth: int) -> bool:
-        if depth == 0 or not self.body(function):
-            return True
-        code = {i.address: i for i in self.whole_body(function)}
-        work, seen = [function.entry], set()
-        while work:
-            address = work.pop()
-            while address in code and address not in seen:
-                seen.add(address)
-                i = code[address]
-                if i.is_return:
-                    return True
-                target = i.target
-                if i.is_call and not self._call_returns(i, depth):
-                    break
-                if i.is_jump:
-                    if target is None:  # a jump table (returns if any way out exists) or an indirect tail call
-                        return self._indirect_jump_returns(i, code)
-                    if target in code:
-                        work.append(target)
-                    elif self._leaving_jump_returns(i, target, depth):
-                        return True
-                if i.is_stop:
-                    break
-                address = i.end
-        return False
-
-    def _indirect_jump_returns(self, jump: Instruction, code: dict[int, Instruction]) -> bool:
-        name = self.called_name(jump)
-        return name not in NEVER_RETURN if name else any(i.is_return or i.is_jump for i in code.values())
-
-    def _leaving_jump_returns(self, jump: Instruction, target: int, depth: int) -> bool:
-        if self.called_name(jump) in NEVER_RETURN:
-            return False
-        other = self.function_at(target)
-        return other is None or other.entry != target or self._may_return(other, depth - 1)
-
-    def _call_returns(self, call: Instruction, depth: int) -> bool:
-        if self.called_name(call) in NEVER_RETURN:
-            return False
-        if call.target is None or depth <= 1:
-            return True
-        callee = self.function_at(call.target)
-        return callee is None or callee.entry != call.target or self._may_return(callee, depth - 1)
+        return self._returns.may_return(function)
 
     def result_type(self, function: Function) -> ResultType | None:
         """The declared result type, from DWARF in the file or in its separate debug file."""
@@ -441,16 +302,3 @@ class Image:
                 return found
         path = debug_file(self.build_id, self._debug_root)
         return result_type(str(path), function.entry) if path is not None else None
-
-
-def _by_frequency(functions: list[Function]) -> list[Function]:
-    count: dict[int, int] = {}
-    for function in functions:
-        count[function.entry] = count.get(function.entry, 0) + 1
-    unique = {f.entry: f for f in functions}
-    return sorted(unique.values(), key=lambda f: (-count[f.entry], f.entry))
-
-
-def _some(sites: list[Instruction]) -> str:
-    shown = ", ".join(f"{s.address:#x}" for s in sites[:3])
-    return shown + (f" and {len(sites) - 3} more" if len(sites) > 3 else "")

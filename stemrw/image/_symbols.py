@@ -140,3 +140,10 @@ def copied(elf: Elf) -> dict[int, str]:
     """Address of a library's variable in this program's own memory → its name (`stderr`)."""
     symbols = dynamic_symbols(elf)
     return {r.place: symbols[r.symbol].name for r in relocations(elf, R_X86_64_COPY) if 0 < r.symbol < len(symbols)}
+
+
+def labels(elf: Elf, name: str) -> list[int]:
+    """Addresses of the symbols of a name in `.symtab`, whatever their kind, each once."""
+    table = symbol_table(elf, SHT_SYMTAB)
+    entries = (table[index] for index in table.indexes(name))
+    return sorted({entry.value for entry in entries if entry.section and entry.name == name})

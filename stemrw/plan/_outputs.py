@@ -13,7 +13,8 @@ from stemrw.plan._errno import ERRNO
 
 _LONGEST = 80
 _OUT = re.compile(
-    r"(?P<argument>[0-5])(?P<offset>[+-](0x[0-9a-f]+|\d+))?:(?P<size>[1248])=(?P<value>-?(0x[0-9a-f]+|\d+))", re.I
+    r"(?P<argument>[0-5])(?P<offset>[+-](0x[0-9a-f]+|0|[1-9]\d*))?:(?P<size>[1248])=(?P<value>-?(0x[0-9a-f]+|0|[1-9]\d*))",
+    re.I,
 )
 
 

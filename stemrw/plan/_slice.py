@@ -25,10 +25,9 @@ from iced_x86 import (
 )
 
 from stemrw.documents.rules import GENERAL_REGISTERS, AnyRule, Slice, SliceExit, SliceSet
-from stemrw.elf import symbol_table
-from stemrw.elf.constants import SHT_SYMTAB
 from stemrw.errors import LocalizationError, UsageError
 from stemrw.image import Function, Image
+from stemrw.localize import place
 
 _FLAGS = "flags"
 _KEPT = frozenset(("rbx", "rbp", "rsp", "r12", "r13", "r14", "r15"))
@@ -66,14 +65,16 @@ def slice_rules(
     Raises UsageError (not of that form) and LocalizationError: not instructions of one function, more than one way in,
     another stack depth behind it, a value that only the slice could produce.
     """
-    start, end = (_address(part, image) for part in text.split("..", 1))
-    target = _address(resume, image) if resume is not None else end
+    start, end = (place(part, image) for part in text.split("..", 1))
+    target = place(resume, image) if resume is not None else end
     owner = image.owner(start)
     if owner is None or end not in _reach(owner.function) or not owner.function.entry < start < end:
         hint = "`stemrw inspect --functions` lists functions; A lies behind the entry, B behind A"
         raise LocalizationError(f"--region {text}: A and B are not in one function", file=image.path, hint=hint)
     code = _steps(owner.function, image)
     values = dict(_set(text) for text in sets)
+    if len(values) < len(sets):
+        raise UsageError("--set is given twice for one register", hint="give one of them")
     piece = _Piece(start, end, target, code, image)
     piece.check(frozenset(values))
     why = f"--region {text}: skipped when it faults, the function goes on at {target:#x}"
@@ -81,24 +82,6 @@ def slice_rules(
     rules += [SliceExit(address=address, slice=start) for address in sorted(piece.exits())]
     rules += [SliceSet(address=start, register_name=name, value=value) for name, value in sorted(values.items())]
     return owner.function.entry, tuple(rules)
-
-
-def _address(text: str, image: Image) -> int:
-    """A number, or a symbol of any kind, perhaps with a number added."""
-    name, _, offset = text.strip().partition("+")
-    try:
-        return _symbol(name, image) + int(offset or "0", 0)
-    except ValueError:
-        hint = "such as 0x1234, or work+0x20"
-        raise UsageError(f"{text!r} is no address in this file", hint=hint, file=image.path) from None
-
-
-def _symbol(name: str, image: Image) -> int:
-    """The address of a symbol, or a number. Raises ValueError."""
-    table = symbol_table(image.elf, SHT_SYMTAB)
-    entries = [table[index] for index in table.indexes(name)] if name else []
-    values = {entry.value for entry in entries if entry.section and entry.name == name}
-    return values.pop() if len(values) == 1 else int(name, 0)
 
 
 def _set(text: str) -> tuple[str, int]:

@@ -5,7 +5,8 @@ structure and the emulation do not.
 """
 
 from stemrw.verify._place import Placed, place
-from stemrw.verify._structure import Subject, structure_checks
+from stemrw.verify._structure import structure_checks
+from stemrw.verify._subject import Subject
 from stemrw.verify._verify import Wishes, verify
 
 __all__ = ["Placed", "Subject", "Wishes", "place", "structure_checks", "verify"]

@@ -17,7 +17,8 @@ from stemrw.rewrite import restore
 from stemrw.runtime import load_image
 from stemrw.verify import _commands
 from stemrw.verify._run import Runner
-from stemrw.verify._structure import Subject, structure_checks
+from stemrw.verify._structure import structure_checks
+from stemrw.verify._subject import Subject
 
 Progress = Callable[[str], None]
 

@@ -327,3 +327,17 @@ def test_reader_that_leaves_does_not_change_the_answer() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert Path("out").exists()
+
+
+def test_summary_begins_with_the_region_of_the_fault(folder: Path, capsys: Capture) -> None:
+    """Whatever its address; then its safety nets, and what the whole file is asked."""
+    frames = [{"module": str(DASH), "address": address, "return_address": address != "0x5168"} for address in
+              ("0x5168", "0x4d64")]  # fmt: skip
+    program = {"path": str(DASH)}
+    report = {"class": "divide", "program": program, "pc": {"module": str(DASH), "address": "0x5168"}}
+    (folder / "report").write_text(json.dumps({**report, "modules": [program], "backtrace": frames}))
+    assert call(["patch", str(DASH), "--fault", "report", "--guard", "heap", "-o", "out"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    order = [line.split(",")[0] for line in lines if line.startswith("  region")]
+    assert order == ["  region 0x5140", "  region 0x4d30"], "the net has the lower address"
+    assert "  whole file" in lines and any(line.startswith("    guard-site: --guard heap") for line in lines)

@@ -352,3 +352,19 @@ def test_documentation_describes_every_field() -> None:
     }  # docs/manifest.md
     parts = [schema, *(part for name, part in schema["$defs"].items() if name not in elsewhere)]
     assert not {name for part in parts for name in part["properties"] if f"`{name}`" not in text}
+
+
+def test_rules_are_shown_where_they_stand(shown: Callable[..., tuple[int, Any]], capsys: Capture) -> None:
+    """Those of a region and of the whole file, in words, on the page, and as a part of what was appended."""
+    options = ["--fault", "report", "--guard", "stack", "--errno", "EIO", "--events", "/var/log/events"]
+    assert call(["patch", str(DASH), *options, "-o", "ruled"]) == 0
+    status, document = shown("ruled")
+    assert status == 0 and [rule["kind"] for rule in document["rules"]] == ["stack"]
+    parts = {part["what"]: part["size"] for part in document["appended"]}
+    rules = len(document["rules"]) + sum(len(region["rules"]) for region in document["regions"])
+    assert parts["rules"] == 64 * rules and parts["path of the events file"] == len("/var/log/events") + 1
+    assert parts["functions that are no targets of pointers"] > 0 and parts["displaced instructions"] < 256
+    assert call(["diff", "ruled", "--html", "page"]) == 0 == call(["diff", "ruled"])
+    said = capsys.readouterr().out
+    assert "rule set-errno: value 5 (--errno EIO)" in said and "  rule stack (--guard stack)" in said
+    assert "rule set-errno" in Path("page").read_text() and "Rules of the whole file" in Path("page").read_text()

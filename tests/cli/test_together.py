@@ -64,10 +64,16 @@ def test_every_option_that_says_nothing_alone(option: str, capsys: Capture, fold
         ("--region 0x4d30 --budget 5s --budget 700ms", "--budget 5s and --budget 700ms are about the same"),
         ("--fault report --region 0x4d30 --region 0x5140", "a fault is rescued in one region"),
         ("--fault report --require '0x4d40: rdi < 3' --frame 0", "--frame counts in one report"),
+        ("--require '99999999999999999999: rdi < 3'", "'99999999999999999999' is no address"),
+        ("--require 'main+0xffffffffffffffff: rdi < 3'", "'main+0xffffffffffffffff' is no address"),
+        ("--region 0x4d40..99999999999999999999", "'99999999999999999999' is no address"),
+        ("--region 0x4d30 --out 0:8=010", "--out '0:8=010' cannot be read"),
+        ("--region 010..0x4d40", "'010' is no address"),
+        ("--region 0x4d40..0x4d50 --set rax=1 --set rax=2", "twice for one register"),
         ("--fault report -o report", "report: this file was given to be read"),
     ],
 )
-def test_the_same_said_twice(options: str, says: str, capsys: Capture, folder: Path) -> None:
+def test_what_cannot_be_meant(options: str, says: str, capsys: Capture, folder: Path) -> None:
     assert says in _refused("patch", options, capsys, folder)
 
 

@@ -132,5 +132,5 @@ def test_a_requirement_that_cannot_be_read(dynamic: Path, text: str) -> None:
 
 
 def test_a_requirement_of_an_unknown_function(dynamic: Path) -> None:
-    with pytest.raises(LocalizationError, match="no function is called 'outest'"):
+    with pytest.raises(LocalizationError, match="no symbol is called 'outest'"):
         required("outest+4: rdi < 64", Image.open(dynamic))
