@@ -8,6 +8,7 @@
 #include "fault/handlers.h"
 #include "fault/signals.h"
 #include "guard/arena.h"
+#include "region/fresh.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
@@ -15,7 +16,10 @@
 #include "translate/unit.h"
 
 enum {
+    MAP_SHARED = 1,
+    MAP_PRIVATE = 2,
     MAP_FIXED = 0x10,
+    MAP_ANONYMOUS = 0x20,
     MAP_FIXED_NOREPLACE = 0x100000,
     PROT_EXEC = 4,
     MADV_DONTNEED = 4,
@@ -176,6 +180,13 @@ static bool out_of_memory(struct context *context) {
     return raise_fault(context, FAULT_MEMORY_EXHAUSTION, pc, pc);
 }
 
+/* The program break moves up: what is left of its page may have been written to before. */
+static void add_above(struct context *context, uintptr_t old, uintptr_t end) {
+    const uintptr_t start = (old + OS_PAGE - 1) & -OS_PAGE;
+    if (start < end)
+        fresh_add(context, start, end - start);
+}
+
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
@@ -242,8 +253,8 @@ static bool before_memory(struct context *context, uint64_t number) {
             log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
         if (start > current && budget_exceeded(context, start - current))
             return out_of_memory(context);
-        if (start)
-            log_operation(context, LOG_BREAK, current, NULL, 0);
+        if (start && log_operation(context, LOG_BREAK, current, NULL, 0) && start > current)
+            add_above(context, current, start);
         if (start && budgets_count()) { /* there and then: it is told by its result whether there was memory */
             skip(context, os_call(NR_brk, (long)start, 0, 0, 0, 0, 0));
             budget_memory(context, (int64_t)(context->registers.general[RAX] - current));
@@ -256,6 +267,7 @@ static bool before_memory(struct context *context, uint64_t number) {
         }
         return false;
     default: /* shared memory segments */
+        fresh_forget(context);
         context->irreversible++;
         return false;
     }
@@ -267,8 +279,13 @@ static void after_memory(struct context *context, uint64_t number, uint64_t resu
         return;
     if (number == NR_mmap) {
         data[0] = argument(context, 1);
-        if (!(argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-            log_operation(context, LOG_UNMAP, result, data, 1);
+        const uint64_t flags = argument(context, 3);
+        const bool placed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+        const bool undone = !placed && log_operation(context, LOG_UNMAP, result, data, 1);
+        if (undone && (flags & (MAP_PRIVATE | MAP_SHARED | MAP_ANONYMOUS)) == (MAP_PRIVATE | MAP_ANONYMOUS))
+            fresh_add(context, result, data[0]);
+        else
+            fresh_forget(context);
         budget_memory(context, (int64_t)data[0]);
     } else {
         data[0] = argument(context, 0);
@@ -276,6 +293,7 @@ static void after_memory(struct context *context, uint64_t number, uint64_t resu
         data[2] = result;
         data[3] = argument(context, 2);
         log_operation(context, LOG_REMAP, 0, data, 4);
+        fresh_forget(context);
         budget_memory(context, (int64_t)(data[3] - data[1]));
     }
 }

@@ -6,6 +6,7 @@
 #include "fault/handlers.h"
 #include "guard/arena.h"
 #include "os/linux.h"
+#include "region/fresh.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 
@@ -120,7 +121,7 @@ static size_t mapped(uintptr_t address, size_t size) {
 bool log_range(struct context *context, uintptr_t address, size_t size) {
     if (size > LOG_PROBED)
         size = mapped(address, size);
-    if (!size)
+    if (!size || (size > GRANULE_BYTES && fresh_holds(context, address, size)))
         return true;
     /* Where others write, or nobody (what a loader maps over): the same for each granule, and asked once. */
     if (context->exact || (size > GRANULE_BYTES && !private_until(address)))
@@ -272,6 +273,7 @@ void log_rollback(struct context *context, uint64_t to) {
     }
     if (context->published > context->log)
         context->published = context->log;
+    fresh_forget(context);
     log_new_epoch(context);
 }
 
@@ -331,6 +333,7 @@ static void run_deferred(struct context *context, bool blocks) {
             allocator_free(record.operand);
         else
             os_unmap((void *)record.operand, record.data[0]);
+        fresh_forget(context);
         trailer->size = record.size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
         context->deferred--;
         context->deferred_bytes -= record.data[0];
@@ -347,6 +350,7 @@ void log_commit(struct context *context) {
     if (is_altered(context))
         strategy_retry_ends(context);
     context->deferred = context->deferred_bytes = context->words = 0;
+    fresh_forget(context);
     if (context->log_peak > context->state->log_peak)
         context->state->log_peak = context->log_peak;
     uint64_t used = context->log - context->log_start;
