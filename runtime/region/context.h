@@ -105,11 +105,11 @@ struct repeats {
 };
 enum { REPEATS = 8 };
 
-/* Memory that the region has got since its checkpoint (region/fresh.h). */
+/* Memory that was got since `record` was the log's end, see region/fresh.h; record 0: none. */
 struct fresh {
-    uint64_t start, end;
+    uint64_t start, end, record;
 };
-enum { FRESH_RANGES = 4 };
+enum { FRESH_MOST = 4 };
 
 struct registers { /* in encoding order; the program's, while C runs */
     uint64_t general[16];
@@ -179,9 +179,7 @@ struct context {
     uint64_t interrupted, interrupted_rsp, interrupted_code;
     uint64_t inputs; /* system calls that have brought the regions something from outside, and were not undone */
     struct repeats repeats[REPEATS];
-    struct fresh fresh[FRESH_RANGES];
-    uint64_t fresh_epoch; /* .epoch that these belong to */
-    uint64_t fresh_next;  /* modulo their number: which one the next one replaces */
+    struct fresh fresh[FRESH_MOST];
     uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
     uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
     uint32_t altered_exact; /* .exact as it was before */

@@ -1,19 +1,21 @@
-/* Memory that a region has got from the system since its checkpoint.  A rollback gives it back, so what is written there
- * needs no undo: a region that allocates and fills does not fill the log.
- *
- * Known are a few ranges of private anonymous memory: of mmap, and above the page of the old program break.  They are
- * those of the filter's epoch (a new checkpoint, a rollback and a commit forget them), and of a thread that is alone.
+/* Memory that the program has got since the innermost checkpoint.  A rollback gives it back as it gives back a block of
+ * the allocator, whatever is in it: stores to it need no log.
  */
 #ifndef STEMRW_FRESH_H
 #define STEMRW_FRESH_H
 
 #include "region/context.h"
 
-void fresh_add(struct context *context, uintptr_t start, size_t size);
+/* It has got whole pages from `start` to `end`, private to the process, and the last record of the log gives them back. */
+void fresh_add(struct context *context, uintptr_t start, uintptr_t end);
 
-/* Something else may have come to lie there. */
-void fresh_forget(struct context *context);
+/* Some of these may be something else from now on. */
+void fresh_forget(struct context *context, uintptr_t start, uintptr_t end);
 
-bool fresh_holds(const struct context *context, uintptr_t start, size_t size);
+/* Whether all that lies there is fresh. */
+bool fresh_holds(const struct context *context, uintptr_t start, uintptr_t end);
+
+/* Records were taken off the log. */
+void fresh_follow(struct context *context);
 
 #endif

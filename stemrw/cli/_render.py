@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +37,14 @@ def summary(manifest: Manifest, output: Path) -> str:
 
 
 def chosen_first(regions: Sequence[PlannedRegion]) -> list[PlannedRegion]:
-    """Those in which faults are meant to be rescued, then those that are there as safety nets only."""
-    return sorted(regions, key=lambda region: bool(region.serves) and region.address not in region.serves)
+    """Those in which faults are meant to be rescued, then the safety nets, from the inside out."""
+    order = {point.address: i for region in regions for i, point in enumerate(region.considered)}
+
+    def key(region: PlannedRegion) -> tuple[bool, int]:
+        is_net = bool(region.serves) and region.address not in region.serves
+        return is_net, order.get(region.address, len(order)) if is_net else 0
+
+    return sorted(regions, key=key)
 
 
 def rule_text(rule: AnyRule) -> str:
@@ -67,8 +74,14 @@ def value_text(kind: ReturnKind, value: int) -> str:
     if kind == "void":
         return "nothing"
     if kind == "double":
-        return f"the double with the bits {value:#x}"
+        return f"{struct.unpack('<d', struct.pack('<Q', value))[0]}"
     return str(value - (1 << 64) if value >> 63 else value)
+
+
+def pattern_text(value: int) -> str:
+    """A 64-bit pattern of unknown kind: small numbers with their sign, others in hexadecimal."""
+    signed = value - (1 << 64) if value >> 63 else value
+    return str(signed) if abs(signed) < 1 << 16 else f"{value:#x}"
 
 
 def _because(region: PlannedRegion) -> str:

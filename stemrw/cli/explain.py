@@ -36,7 +36,7 @@ def explain(
     guard: options.GuardChoice = options.Guard.report,
     errno: options.Errno = None,
     out: options.Outputs = None,
-    escalate: options.Escalation = True,
+    no_escalate: options.NoEscalation = False,
     strategy: options.StrategyName = None,
     resume: options.Resume = None,
     set_register: options.Registers = None,
@@ -57,7 +57,7 @@ def explain(
     asked = Asked(
         faults=fault or (), regions=region or (), requirements=require or (), frame=frame, force=force,
         by_symbol=by_symbol, return_value=return_value, policy=policy, budgets=budget or (), profile=profile,
-        guard=guard, errno=errno, outputs=out or (), escalate=escalate, strategy=strategy, resume=resume,
+        guard=guard, errno=errno, outputs=out or (), escalate=not no_escalate, strategy=strategy, resume=resume,
         registers=set_register or (),
     )  # fmt: skip
     with progress(f"reading {file}"):

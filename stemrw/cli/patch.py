@@ -19,7 +19,8 @@ EPILOG = (
     "Examples: stemrw patch /usr/bin/yasm --fault report.json -o yasm.hardened, or, without any crash, "
     "stemrw patch prog --region main. Several reports are patched together: --fault a.json --fault b.json. "
     "A file that is hardened already gets further regions; the ones it has stay as they are, but for what is said of "
-    "them now. Exit status: 0 written; 2 an error, such as options that contradict each other, and nothing was written."
+    "them now. Next: stemrw verify OUT --replay 'CMD', with the command that crashed. "
+    "Exit status: 0 written; 2 an error, such as options that contradict each other, and nothing was written."
 )
 
 
@@ -45,7 +46,7 @@ def patch(
     guard: options.GuardChoice = options.Guard.report,
     errno: options.Errno = None,
     out: options.Outputs = None,
-    escalate: options.Escalation = True,
+    no_escalate: options.NoEscalation = False,
     strategy: options.StrategyName = None,
     resume: options.Resume = None,
     set_register: options.Registers = None,
@@ -74,7 +75,7 @@ def patch(
     asked = Asked(
         faults=fault or (), regions=region or (), requirements=require or (), frame=frame, force=force,
         by_symbol=by_symbol, return_value=return_value, policy=policy, budgets=budget or (), profile=profile,
-        guard=guard, errno=errno, outputs=out or (), escalate=escalate, strategy=strategy, resume=resume,
+        guard=guard, errno=errno, outputs=out or (), escalate=not no_escalate, strategy=strategy, resume=resume,
         registers=set_register or (),
     )  # fmt: skip
     asked.check(file)
@@ -101,7 +102,9 @@ def patch(
 
 
 def _check_output(output: Path, read: Sequence[Path]) -> None:
-    """What was read is not what should be written over."""
+    """What was read is not what should be written over, and a manifest needs a name to lie beside."""
+    if str(output) == "-":
+        raise UsageError("a hardened file is not written to standard output", hint="-o names a file")
     for path in read:
         if output.exists() and path.exists() and output.samefile(path):
             raise UsageError("this file was given to be read", file=output, hint="choose another --output")

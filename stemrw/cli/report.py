@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def show_(
 ) -> None:
     """Show a fault report: what happened, where, and with which backtrace."""
     from stemrw.cli._reported import reported
-    from stemrw.cli._tables import show, show_text
+    from stemrw.cli._tables import Line, show, show_text
     from stemrw.documents.fault_report import load_report
 
     found = load_report(path)
@@ -94,6 +95,8 @@ def show_(
         show_text(found.to_json())
     else:
         show(reported(found))
+        words = ("stemrw", "patch", found.program.path, "--fault", str(path))
+        show([Line(), Line(f"next: {shlex.join(words)}", "dim")])
 
 
 def _said(done: Imported) -> Iterator[str]:

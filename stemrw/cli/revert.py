@@ -51,6 +51,8 @@ def revert(
     from stemrw import rewrite
     from stemrw.cli._tables import progress, show_text
 
+    if str(output) == "-":
+        raise UsageError("the original is not written to standard output", hint="-o names a file")
     target = output or (hardened if region else hardened.with_name(hardened.name + ".orig"))
     with progress(f"reverting {hardened}"):
         file, known = open_file(hardened, manifest)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Examples: stemrw run -o report.json -- yasm bad.asm, or, for a program that hangs, "
-    "stemrw run --timeout 10 -- prog. Exit status: the command's own; 128 + n if signal n killed it; 127 or 126 if it "
-    "could not be started; 2 an error, nothing was run."
+    "stemrw run --timeout 10 -- prog. Next: stemrw patch /usr/bin/yasm --fault report.json. "
+    "Exit status: the command's own; 128 + n if signal n killed it; 127 or 126 if it could not be started; 2 an error, "
+    "nothing was run."
 )
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
 """For the registration of `run`: options end where the command begins."""

@@ -262,8 +262,9 @@ def _where(report: FaultReport, frames: list[LocalizedFrame]) -> str:
         known = first.address != first.function or report.pc.address == first.address
         return f"the fault is at {first.address:#x}, in {_name(first)}" if known else f"the fault is in {_name(first)}"
     place = report.pc.symbol or (hex(report.pc.address) if report.pc.address is not None else "an unknown address")
+    module = report.pc.module or "a file that is not named"
     return (
-        f"the fault is in {place} of {report.pc.module or 'no file'}; frame {first.index}, in {_name(first)}, is the "
+        f"the fault is in {place} of {module}; frame {first.index}, in {_name(first)}, is the "
         f"innermost one of this file" + (" (a guess)" if first.guess else "")
     )
 

@@ -13,7 +13,7 @@ from stemrw.documents.localization import BinaryIdentity
 from stemrw.documents.manifest import Manifest, Patch
 from stemrw.documents.plan import Plan
 from stemrw.documents.verification import Check
-from stemrw.verify import _code, _headers, _lief
+from stemrw.verify import _code, _headers, _lief, _rules
 from stemrw.verify._subject import Subject
 
 _MOST_COMPLAINTS = 5
@@ -206,6 +206,7 @@ _CHECKS: dict[str, Callable[[Subject], Iterator[str]]] = {
     "payload header": _payload_header,
     "runtime image": _runtime,
     "patch table": _patch_table,
+    "rules": _rules.rules,
     "entries": _each(_entry),
     "gates": _each(_gate),
     "displaced instructions": _each(_displaced),

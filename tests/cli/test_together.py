@@ -70,6 +70,7 @@ def test_every_option_that_says_nothing_alone(option: str, capsys: Capture, fold
         ("--region 0x4d30 --out 0:8=010", "--out '0:8=010' cannot be read"),
         ("--region 010..0x4d40", "'010' is no address"),
         ("--region 0x4d40..0x4d50 --set rax=1 --set rax=2", "twice for one register"),
+        ("--region 0x4d30 -o -", "not written to standard output"),
         ("--fault report -o report", "report: this file was given to be read"),
     ],
 )
