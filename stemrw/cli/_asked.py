@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ def planned(asked: Asked, image: Image, known: Manifest | None) -> tuple[Plan, l
     """
     from stemrw.plan import plan, remembered
 
-    value, policy, budgets = _pattern(asked.return_value), _policy(asked.policy), _budgets(asked.budgets)
+    value, policy, budgets = _value(asked.return_value), _policy(asked.policy), _budgets(asked.budgets)
     outputs = _outputs(asked, image)
     regions, strategy = _regions(asked, image)
     localizations = localized(asked, image, regions)
@@ -183,17 +182,17 @@ def _policy(name: str) -> Policy:
     raise UsageError(f"there is no policy {name!r}", hint=f"one of {', '.join(POLICIES)}")
 
 
-def _pattern(value: str | None) -> int | None:
-    """A number as the user writes it, as a 64-bit pattern; with a decimal point it is a double."""
-    if value is None:
+def _value(text: str | None) -> int | float | None:
+    """A number as the user writes it; what has a decimal point or an exponent is a floating-point number."""
+    if text is None:
         return None
     try:
-        number = int(value, 0)
+        number = int(text, 0)
     except ValueError:
         try:
-            return int.from_bytes(struct.pack("<d", float(value)), "little")
+            return float(text)
         except ValueError:
-            raise UsageError(f"--return {value!r} is no number", hint="such as -1, 0x7f, or 1.5") from None
+            raise UsageError(f"--return {text!r} is no number", hint="such as -1, 0x7f, or 1.5") from None
     if not -(1 << 63) <= number < 1 << 64:
-        raise UsageError(f"--return {value} does not fit in 64 bits")
-    return number & ((1 << 64) - 1)
+        raise UsageError(f"--return {text} does not fit in 64 bits")
+    return number

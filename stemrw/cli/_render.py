@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,14 @@ def value_text(kind: ReturnKind, value: int) -> str:
     if kind == "void":
         return "nothing"
     if kind == "double":
-        return f"the double with the bits {value:#x}"
+        return f"{struct.unpack('<d', struct.pack('<Q', value))[0]}"
     return str(value - (1 << 64) if value >> 63 else value)
+
+
+def pattern_text(value: int) -> str:
+    """A 64-bit pattern of unknown kind: small numbers with their sign, others in hexadecimal."""
+    signed = value - (1 << 64) if value >> 63 else value
+    return str(signed) if abs(signed) < 1 << 16 else f"{value:#x}"
 
 
 def _because(region: PlannedRegion) -> str:

@@ -90,6 +90,7 @@ def _show(found: Status, *, as_json: bool) -> None:
 
 
 def _module(module: ModuleStatus) -> Iterator[Line | Table]:
+    from stemrw.cli._render import pattern_text
     from stemrw.cli._tables import Line, Table, heading
 
     state = {"unused": _UNCALLED, "disabled": "disabled: everything runs natively"}.get(module.state, module.state)
@@ -124,7 +125,7 @@ def _module(module: ModuleStatus) -> Iterator[Line | Table]:
                 (
                     each.time, str(each.thread), each.fault_class, _name(each.region, each.symbol),
                     f"{each.pc:#x}" + ("" if each.in_region_module else " (library)"), f"{each.address:#x}",
-                    f"{each.returned:#x}", f"{each.log_bytes}", f"{each.irreversible}",
+                    pattern_text(each.returned), f"{each.log_bytes}", f"{each.irreversible}",
                 )
                 for each in module.recent
             ],

@@ -6,7 +6,7 @@ Rules and their reasons: docs/plan.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from stemrw.documents.evidence import RescuePoint, ValueCandidate
@@ -29,6 +29,9 @@ _AROUND = 3
 
 _AGAIN = -12
 """Points where the stack would be exhausted again for each part of the input."""
+
+_UNKNOWN = -2
+"""Points where a caller may take the error value for the answer of the whole recursion."""
 
 _CORRUPTING = frozenset(("wild-dereference", "wild-jump", "return-address"))
 """Faults that are often the late consequence of memory overwritten earlier, if no check found them."""
@@ -143,10 +146,13 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
         where = "called from its outermost function" if len(order) > 1 else "the only one"
         where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
         rated = rate(reading, candidate, result, outwards=number, inner=None)
+        if not result.handled and result.counted is None:
+            text = f"{_UNKNOWN} what its caller makes of the result, with which the whole recursion ends, is not known"
+            rated = replace(rated, score=(rated.score or 0) + _UNKNOWN, reasons=(*rated.reasons, text))
         found.append(_of_input(reading, rated, (said, where)))
     known = {c.function.entry for c in in_cycle}
     outer = [c for c in around if c.function.entry not in known and reading.image.may_return(c.function)]
-    for number, candidate in enumerate(outer[:_AROUND], len(inner)):
+    for number, candidate in enumerate(outer[:_AROUND], 1):
         result = mine(reading, candidate.function, candidate.sites, candidate.inside)
         rated = rate(reading, candidate, result, outwards=number, inner=None)
         found.append(_of_input(reading, rated, ("around the recursion",)))

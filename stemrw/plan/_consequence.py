@@ -98,6 +98,8 @@ class _Way:
     notes: Ending = field(default_factory=lambda: Ending(End.WENT_ON))
 
 
+_CHECKS = frozenset("__stack_chk_fail __stack_chk_fail_local __chk_fail __fortify_fail".split())
+"""What compilers call where a check of their own fails: no value that is returned leads there."""
 _READS_ERRNO = frozenset("perror err warn verr vwarn".split())
 _ERRNO = Known(0x6F6E_7272_6500_0000)
 """Stands for errno's address, which nobody knows before the program runs: no valid address, and no likely number."""
@@ -136,6 +138,8 @@ def _walk(reading: Reading, caller: Function, start: _Way) -> Iterator[Ending]:
             continue
         if instruction is None or budget == 0 or way.length >= _FAR:
             yield _ended(way, End.LOOPED if way.address in back else End.WENT_ON, instruction)
+            continue
+        if instruction.is_call and reading.image.called_name(instruction) in _CHECKS:
             continue
         budget -= 1
         ended, ways = _step(reading, instruction, replace(way, values=dict(way.values), length=way.length + 1))

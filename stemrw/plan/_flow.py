@@ -2,7 +2,7 @@
 
 Used for two questions: what does a caller do with the result right after the call, and which constants does a function
 return. The follower is shallow on purpose: it walks a bounded number of instructions along both sides of branches,
-knows copies between registers, and stops at the first thing that says what the value is for.
+knows copies between registers and slots of the frame, and stops at the first thing that says what the value is for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stemrw.image import Instruction
+from stemrw.plan._arithmetic import place
 from stemrw.plan._operands import ARGUMENTS, CALLEE_SAVED, REGISTERS, Operands, number, operands
 
 
@@ -113,12 +114,18 @@ def _step(
         passed = [a for a in ARGUMENTS if a in holders]
         if passed:
             return Sighting(Use.PASSED, instruction, argument=passed[0]), holders
-        kept = holders & CALLEE_SAVED
+        kept = frozenset(h for h in holders if h in CALLEE_SAVED or h.startswith("["))
         return (None if kept else Sighting(Use.DROPPED, instruction)), kept
-    touched = ops.read & holders
+    if "rsp" in ops.written or mnemonic in ("push", "pop"):
+        holders = frozenset(h for h in holders if not h.startswith("[rsp"))
+    slots = [at[0] if (at := place(part)) is not None and "[" in part else "" for part in ops.parts]
+    copies = mnemonic in ("mov", "movsxd", "movzx", "movsx", "cdqe")
+    touched = ops.read & holders or holders.intersection(slots[copies:])
     if mnemonic in ("test", "cmp") and touched:
         return _comparison(instruction, ops, holders, code), holders
-    if touched and mnemonic in ("mov", "movsxd", "movzx", "movsx", "cdqe"):
+    if touched and copies:
+        if any(slots[:1]):
+            return None, holders.union(slots[:1])
         if ops.stores:
             size = max(REGISTERS[p][1] for p in ops.parts if p in REGISTERS)
             return Sighting(Use.STORED, instruction, size=size), holders
@@ -127,7 +134,7 @@ def _step(
         return Sighting(Use.STORED, instruction, size=8), holders
     if touched:
         return Sighting(Use.COMPUTED, instruction), holders
-    kept = holders - ops.written
+    kept = holders - ops.written - (set(slots[:1]) if mnemonic.startswith("mov") else set())
     return (None if kept else Sighting(Use.DROPPED, instruction)), kept
 
 
@@ -135,7 +142,7 @@ def _comparison(
     instruction: Instruction, ops: Operands, holders: frozenset[str], code: Callable[[int], Instruction | None]
 ) -> Sighting:
     """A test or cmp of the value, with the branch that consumes the flags."""
-    size = next((REGISTERS[p][1] for p in ops.parts if p in REGISTERS and REGISTERS[p][0] in holders), 0)
+    size = next((at[1] for part in ops.parts if (at := place(part)) is not None and at[0] in holders), 0)
     constant: int | None = None
     if instruction.mnemonic == "test":
         constant = 0 if len(ops.parts) == 2 and ops.parts[0] == ops.parts[1] else None

@@ -27,6 +27,7 @@ from stemrw.plan._flow import Sighting, Use, follow
 from stemrw.plan._names import said_by_name
 from stemrw.plan._outcome import Outcome, outcome
 from stemrw.plan._reading import Reading
+from stemrw.plan._thread import starts_thread
 from stemrw.text import counted
 
 _SIGN_CONDITIONS = ("js", "jns", "sets", "setns", "jl", "jge", "setl", "setge", "cmovs", "cmovns")
@@ -34,6 +35,8 @@ _ZERO_CONDITIONS = ("je", "jne", "sete", "setne", "cmove", "cmovne")
 _SMALL = range(-256, 257)
 """Constants that may be error values; what is outside is data."""
 _MOST_CONSTANTS = 4
+_SUMS = frozenset("add sub inc dec lea imul mul shl sal adc sbb cvtsi2sd cvtsi2ss".split())
+"""Instructions that calculate with a number; not those that collect flags."""
 _UNCERTAIN = 3
 """Points of a test that says that the value matters, but not which one is an error."""
 _OTHERS = 12
@@ -45,7 +48,9 @@ class Result:
     """What to return, why, and how sure that is.
 
     `hazard` says why the caller cannot live with this result (None: nothing speaks against it); `handled` is True where
-    the caller looks at the result before it relies on it, so an error value leads to its own error handling.
+    the caller looks at the result before it relies on it, so an error value leads to its own error handling; `counted`
+    says where it calculates with the result on every way instead, so that an error value is an answer like any other;
+    `ends_thread`: a thread ends when it returns.
     """
 
     kind: ReturnKind
@@ -53,6 +58,8 @@ class Result:
     evidence: tuple[str, ...]
     handled: bool = False
     hazard: str | None = None
+    counted: str | None = None
+    ends_thread: bool = False
     candidates: tuple[ValueCandidate, ...] = ()
     outcome: Outcome = field(default_factory=lambda: Outcome((), ()))
     rules: tuple[AnyRule, ...] = ()
@@ -97,6 +104,11 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: in
         said = "main: the exit status that says failure"
         only = ValueCandidate(value=1, score=1, evidence=(said,))
         return Result("integer", 1, (said,), handled=True, candidates=(only,))
+    thread = starts_thread(reading, function) if not sites else None
+    if thread is not None:
+        said = f"a thread starts with it, for {thread}: NULL for whoever waits for its end"
+        only = ValueCandidate(value=0, score=1, evidence=(said,))
+        return Result("integer", 0, (said,), handled=True, ends_thread=True, candidates=(only,))
     seen = uses(reading, sites)
     tally = _Tally()
     constants = returned_constants(reading, function)
@@ -118,7 +130,7 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: in
     handled = best.kind == "double" or dropped or bool(_tests(seen))
     return Result(
         best.kind, value, tally.reasons(best.kind, value), handled=handled, candidates=tuple(ranked), outcome=came,
-        hazard=_hazard(reading, sites, best.kind, came),
+        hazard=_hazard(reading, sites, best.kind, came), counted=_counted(seen) if best.kind == "integer" else None,
         rules=besides(
             reading, function, sites[0] if sites else None, value, far=came.far,
             returned=best.kind == "integer" and value in constants,
@@ -343,6 +355,13 @@ def _others_branches(tally: _Tally, reading: Reading, others: Sequence[Site]) ->
 
 
 # What speaks against a result
+
+
+def _counted(seen: Sequence[Sighting]) -> str | None:
+    """The first place where the result enters a sum or the like, if it does so wherever anything is done with it."""
+    used = [s.instruction for s in seen if s.use not in (Use.LOST, Use.DROPPED)]
+    sums = [i for i in used if i is not None and i.mnemonic in _SUMS]
+    return f"{sums[0].address:#x}: {sums[0]}" if sums and len(sums) == len(used) else None
 
 
 def _hazard(reading: Reading, sites: Sequence[Site], kind: ReturnKind, came: Outcome) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 
+from stemrw.documents.evidence import ReturnKind
 from stemrw.documents.localization import Localization
 from stemrw.documents.plan import Plan, PlannedRegion
 from stemrw.documents.rules import AnyRule, Escalate
@@ -15,7 +17,7 @@ from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
-from stemrw.plan._regions import file_rules, unescalated, without_nets
+from stemrw.plan._regions import file_rules, is_sliced, unescalated, without_nets
 from stemrw.plan._stack import stack_rules
 from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
@@ -25,7 +27,7 @@ def plan(
     image: Image,
     *,
     known: Sequence[PlannedRegion] = (),
-    return_value: int | None = None,
+    return_value: int | float | None = None,
     budgets: Sequence[_budget.Wish] = (),
     nets: bool = True,
     policy: Policy = "evidence",
@@ -37,7 +39,8 @@ def plan(
     """Decide what is to be changed in a file so that the localized faults are survived.
 
     `known` are regions that the file has already, with what they ask of the whole file; they stay as they are, but for
-    what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued in,
+    what the user asks for. `return_value` overrides the result of the region that each fault is to be rescued in
+    (a float is returned as functions return a double, and so is any number where the function is known to do so),
     `budgets` what it may use, and `outputs` take the place of what else its rescue does, `strategy` (rules; none: the
     default, None: nothing is said of it) of what is done in a rescue's place. `nets` False leaves out the safety nets
     (callers that become regions too). `policy` is how value and place are chosen; others than "evidence" are there to
@@ -100,28 +103,31 @@ def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
 def _escalating(
     regions: Sequence[PlannedRegion], image: Image, planned: Collection[int], *, escalate: bool
 ) -> tuple[PlannedRegion, ...]:
-    """The regions, with or without the rule for those that were planned; `main` has no region around it."""
-    if len(regions) == 1:
-        return unescalated(regions)
+    """The regions, with or without the rule for those that were planned; `main` has no region around it.
+
+    What is around a slice is its function.
+    """
     main = image.main.entry if image.main is not None else None
     found = []
     for region in regions:
         has = any(isinstance(rule, Escalate) for rule in region.rules)
-        if region.address in planned and escalate and not has and region.address != main:
-            why = "a fault that repeats without end is rescued in the next region further out"
+        why = "a fault that repeats without end is rescued in the next region further out"
+        if is_sliced(region):
+            why = "a slice that repeats its fault without end is its function's"
+        if region.address in planned and escalate and not has and (region.address != main or is_sliced(region)):
             region = _with(region, [Escalate(why=why)])
         elif region.address in planned and not escalate and has:
             rules = tuple(rule for rule in region.rules if not isinstance(rule, Escalate))
             region = region.model_copy(update={"rules": rules})
         found.append(region)
-    return tuple(found)
+    return unescalated(found)
 
 
 def _region(
     localization: Localization,
     choice: Choice,
     image: Image,
-    return_value: int | None,
+    return_value: int | float | None,
     *,
     net: int,
     serves: int,
@@ -130,7 +136,7 @@ def _region(
     function = choice.candidate.function
     kind, value, evidence = choice.result.kind, choice.result.value, choice.result.evidence
     if return_value is not None:
-        kind, value = ("double" if kind == "double" else "integer"), return_value
+        kind, value = _result(return_value, kind)
         evidence = (f"--return {return_value}",)
     pc = localization.fault_pc
     owner = image.owner(pc) if pc is not None else None
@@ -153,6 +159,13 @@ def _region(
         asks=() if net else (*stack_rules(localization, guard), *guards(localization, image, guard)),
         rules=(*choice.result.rules, *((budget,) if budget is not None else ())),
     )
+
+
+def _result(asked: int | float, kind: ReturnKind) -> tuple[ReturnKind, int]:
+    """What the user asks for, as a kind and a 64-bit pattern; `kind` is what the evidence says."""
+    if isinstance(asked, float) or kind == "double":
+        return "double", int.from_bytes(struct.pack("<d", float(asked)), "little")
+    return "integer", asked
 
 
 def _merged(one: PlannedRegion, other: PlannedRegion, *, override: bool) -> PlannedRegion:

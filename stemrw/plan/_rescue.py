@@ -15,6 +15,8 @@ from stemrw.plan._reading import Reading
 
 _OUTWARDS = -3
 """Each function further out: more of the program's work is lost, and more of it is emulated."""
+_COUNTED = -4
+"""The caller takes any value for an answer: one function further out that is known to be checked is better."""
 HAZARD = -30
 """The caller cannot live with the error value."""
 
@@ -45,10 +47,14 @@ def rate(reading: Reading, candidate: Candidate, result: Result, *, outwards: in
         reasons.append((_OUTWARDS * outwards, text))
     if main is not None and candidate.function.entry == main.entry:
         reasons.append((-10, "main: to return from it ends the program"))
+    if result.ends_thread:
+        reasons.append((-5, "a thread starts with it: to return from it ends the thread, in good order"))
     if candidate.frame.guess:
         reasons.append((-6, "a guess: found on the stack, not unwound"))
     if result.hazard is not None:
         reasons.append((HAZARD, f"no good place: {result.hazard}"))
+    if result.counted is not None:
+        reasons.append((_COUNTED, f"the caller calculates with the result without a look at it ({result.counted})"))
     reasons += _outcome(result)
     effects = irreversible(reading, candidate.function, inner)
     if effects and outwards:

@@ -27,7 +27,9 @@ __attribute__((noipa)) int record(int n) {
     if (a < 0) return -1;
     int b = overruns(n);
     if (b < 0) return -1;
-    return a + b + smashes(n);
+    int c = smashes(n);
+    if (c < 0) return -1;
+    return a + b + c;
 }
 int main(int argc, char **argv) { int all = 0; for (int i = 0; i < argc; i++) all += record(i) < 0; return all; }
 """

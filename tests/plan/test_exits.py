@@ -191,6 +191,53 @@ behind_hushed:
     ret
 END calls_hushed
 
+FUNCTION summed
+.globl at_summed
+at_summed:
+    mov eax, dword ptr [rdi]
+    ret
+END summed
+
+FUNCTION calls_summed               /* total += summed(p); return 0; */
+    push rbx
+    call summed
+.globl behind_summed
+behind_summed:
+    add dword ptr [rip + total], eax
+    xor eax, eax
+    pop rbx
+    ret
+END calls_summed
+
+FUNCTION stored
+.globl at_stored
+at_stored:
+    mov eax, dword ptr [rdi]
+    ret
+END stored
+
+FUNCTION calls_stored               /* without optimisation, with a canary: int n = stored(p); if (n < 0) total--; */
+    push rbp
+    mov rbp, rsp
+    sub rsp, 16
+    mov rax, qword ptr fs:[40]
+    mov qword ptr [rbp - 8], rax
+    call stored
+.globl behind_stored
+behind_stored:
+    mov dword ptr [rbp - 12], eax
+    cmp dword ptr [rbp - 12], 0
+    jns 1f
+    dec dword ptr [rip + total]
+1:  mov rdx, qword ptr [rbp - 8]
+    sub rdx, qword ptr fs:[40]
+    je 2f
+    call __stack_chk_fail@PLT
+2:  mov eax, dword ptr [rip + total]
+    leave
+    ret
+END calls_stored
+
 FUNCTION main
     sub rsp, 8
 1:  call calls_code
@@ -201,6 +248,13 @@ FUNCTION main
     call calls_canary
     call calls_quiet
     call calls_hushed
+    call calls_stored
+    call calls_summed
+.globl behind_calls_summed
+behind_calls_summed:
+    test eax, eax
+    jne 1b
+    call helper
 .globl behind_all
 behind_all:
     dec dword ptr [rip + total]
@@ -238,7 +292,8 @@ def fault(image: Image, names: dict[str, int], function: str, *, alone: bool = F
     if not alone:
         caller, main = names[f"calls_{function}"], names["main"]
         frames.append(LocalizedFrame(index=1, address=names[f"behind_{function}"], function=caller))
-        frames.append(LocalizedFrame(index=2, address=names["behind_all"], function=main))
+        behind = names.get(f"behind_calls_{function}", names["behind_all"])
+        frames.append(LocalizedFrame(index=2, address=behind, function=main))
     return Localization(
         binary=identity(image), fault_class="null-dereference", fault_pc=names[f"at_{function}"],
         frames=tuple(frames), evidence=("the fault is here",),
@@ -274,3 +329,20 @@ def test_errno_is_set_where_its_address_outlives_the_call(image: Image, names: d
 def test_errno_is_left_alone_where_a_later_call_may_set_it(image: Image, names: dict[str, int]) -> None:
     region = primary(plan(fault(image, names, "hushed"), image))
     assert not [rule for rule in region.rules if isinstance(rule, SetErrno)]
+
+
+def test_result_that_the_caller_calculates_with_is_left_to_the_next_function(
+    image: Image, names: dict[str, int]
+) -> None:
+    region = primary(plan(fault(image, names, "summed"), image))
+    assert region.address == names["calls_summed"]
+    (inner,) = (point for point in region.considered if point.address == names["summed"])
+    assert any("calculates with the result without a look at it" in each for each in inner.reasons)
+
+
+def test_test_of_a_slot_counts_and_the_check_of_a_canary_does_not(image: Image, names: dict[str, int]) -> None:
+    region = primary(plan(fault(image, names, "stored"), image))
+    assert (region.address, region.return_value) == (names["stored"], MINUS_ONE)
+    assert any("negative is special" in each for each in region.return_evidence)
+    (chosen,) = (point for point in region.considered if point.verdict == "chosen")
+    assert not any("the program ends" in each for each in chosen.reasons)

@@ -290,3 +290,20 @@ def test_return_value_by_declared_type(declared: Image, name: str, kind: str, va
     (region,) = plan(localize(None, declared, region=name), declared).regions
     assert (region.symbol, region.return_kind, region.return_value) == (name, kind, value)
     assert any(said.startswith("DWARF") for said in region.return_evidence)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "kind", "pattern"),
+    [
+        ("fails_negative", 1.5, "double", 0x3FF8_0000_0000_0000),
+        ("fails_negative", -1, "integer", MINUS_ONE),
+        ("fails_with_zero", 1, "double", 0x3FF0_0000_0000_0000),
+        ("fails_with_zero", -0.5, "double", 0xBFE0_0000_0000_0000),
+    ],
+)
+def test_number_that_is_asked_for_is_returned_as_what_it_is(
+    declared: Image, name: str, asked: int | float, kind: str, pattern: int
+) -> None:
+    (region,) = plan(localize(None, declared, region=name), declared, return_value=asked).regions
+    assert (region.return_kind, region.return_value) == (kind, pattern)
+    assert region.return_evidence == (f"--return {asked}",)
