@@ -200,6 +200,7 @@ static void after_remap(struct context *context, uint64_t from, uint64_t old_siz
     const uint64_t data[] = {from, old_size, to, size};
     const bool fresh = old_size && fresh_holds(context, from, from + old_size);
     fresh_forget(context, from, from + old_size);
+    fresh_forget(context, to, to + size); /* it may have been placed over such */
     if (log_operation(context, LOG_REMAP, 0, data, sizeof data / sizeof *data) && fresh)
         fresh_add(context, to, page_above(to + size));
     budget_memory(context, (int64_t)(size - old_size));
