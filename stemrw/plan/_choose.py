@@ -138,12 +138,12 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
     """
     order = list(dict.fromkeys(c.function.entry for c in reversed(in_cycle)))
     inner = order[1:] or order
-    said = f"{len(order)} function{'s' if len(order) > 1 else ''} take part in the recursion"
+    said = f"{len(order)} functions take part in the recursion" if len(order) > 1 else "it calls itself"
     found = []
     for number, entry in enumerate(inner):
         candidate = next(c for c in reversed(in_cycle) if c.function.entry == entry)
         result = mine(reading, candidate.function, candidate.sites, candidate.inside)
-        where = "called from its outermost function" if len(order) > 1 else "the only one"
+        where = "called from its outermost function" if len(order) > 1 else "nothing else takes part in it"
         where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
         rated = rate(reading, candidate, result, outwards=number, inner=None)
         if not result.handled and result.counted is None:
