@@ -26,11 +26,14 @@ HERE = Path(__file__).resolve().parent
 
 FLAGS = [
     "-target", "x86_64-linux-musl", "-mcpu=x86_64-mmx-sse-sse2-x87+soft_float", "-std=c11", "-Os",
-    "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all", "-fno-asynchronous-unwind-tables",
-    "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-fno-jump-tables",
-    "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",
+    "-fomit-frame-pointer", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all",
+    "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fPIC", "-fvisibility=hidden", "-ffunction-sections",
+    "-fdata-sections", "-fno-jump-tables", "-fno-plt", "-fcf-protection=none", "-mno-red-zone", "-fno-strict-aliasing",
     "-Wall", "-Wextra", "-Werror", "-Wno-unused-command-line-argument", "-Wno-unterminated-string-initialization",
 ]  # fmt: skip
+# What runs seldom is made as small as can be; zig's driver takes -Oz for -Os.
+COLD_FLAGS = [*FLAGS, "-Xclang", "-Oz"]
+HOT = ("decode", "translate", "region/log.c")
 # zig drops -mgeneral-regs-only: the features are taken away one by one (a test disassembles the image).
 ASSEMBLER_FLAGS = ["-target", "x86_64-linux-musl", "-fPIC", "-Wno-unused-command-line-argument"]
 LINK = [
@@ -117,8 +120,9 @@ def _exports(work: Path) -> Exports:
 def _compile(source: Path, work: Path) -> Path:
     source = source.resolve()
     target = work / (hashlib.sha256(str(source).encode()).hexdigest()[:16] + ".o")
-    flags = FLAGS if source.suffix == ".c" else ASSEMBLER_FLAGS
     name = str(source.relative_to(HERE)) if source.is_relative_to(HERE) else str(source)
+    flags = FLAGS if name.startswith(HOT) else COLD_FLAGS
+    flags = flags if source.suffix == ".c" else ASSEMBLER_FLAGS
     _zig(["cc", *flags, f"-ffile-prefix-map={HERE}=.", *_includes(work), "-c", name, "-o", str(target)], work)
     return target
 

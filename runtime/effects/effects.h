@@ -44,8 +44,9 @@ struct syscall_rule {
     uint16_t number;
     uint8_t effect; /* enum effect */
     uint8_t outputs;
-    struct output output[4];
+    struct output output[];
 };
+_Static_assert(sizeof(struct output) == 4 && sizeof(struct syscall_rule) == 4, "table.c has them as words");
 
 const struct syscall_rule *syscall_rule(uint64_t number); /* NULL: unknown */
 

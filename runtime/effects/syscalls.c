@@ -8,6 +8,7 @@
 #include "fault/handlers.h"
 #include "fault/signals.h"
 #include "guard/arena.h"
+#include "region/fresh.h"
 #include "region/log.h"
 #include "region/rescue.h"
 #include "region/runtime.h"
@@ -15,6 +16,8 @@
 #include "translate/unit.h"
 
 enum {
+    MAP_PRIVATE = 2,
+    MAP_TYPE = 0xf,
     MAP_FIXED = 0x10,
     MAP_FIXED_NOREPLACE = 0x100000,
     PROT_EXEC = 4,
@@ -176,6 +179,32 @@ static bool out_of_memory(struct context *context) {
     return raise_fault(context, FAULT_MEMORY_EXHAUSTION, pc, pc);
 }
 
+static uint64_t page_above(uint64_t address) {
+    return (address + OS_PAGE - 1) & -OS_PAGE;
+}
+
+static void set_break(struct context *context, uint64_t current, uint64_t wish) {
+    const bool logged = log_operation(context, LOG_BREAK, current, NULL, 0);
+    const uint64_t now = (uint64_t)os_call(NR_brk, (long)wish, 0, 0, 0, 0, 0);
+    if (now < current)
+        fresh_forget(context, now, current);
+    else if (logged)
+        fresh_add(context, page_above(current), page_above(now));
+    budget_memory(context, (int64_t)(now - current));
+    skip(context, (long)now);
+}
+
+/* What was fresh stays so where it goes to; of the rest nobody knows here whether it is shared. */
+static void after_remap(struct context *context, uint64_t from, uint64_t old_size, uint64_t to, uint64_t size) {
+    const uint64_t data[] = {from, old_size, to, size};
+    const bool fresh = old_size && fresh_holds(context, from, from + old_size);
+    fresh_forget(context, from, from + old_size);
+    fresh_forget(context, to, to + size); /* it may have been placed over such */
+    if (log_operation(context, LOG_REMAP, 0, data, sizeof data / sizeof *data) && fresh)
+        fresh_add(context, to, page_above(to + size));
+    budget_memory(context, (int64_t)(size - old_size));
+}
+
 static bool before_memory(struct context *context, uint64_t number) {
     uint64_t start = argument(context, 0), size = argument(context, 1), how = argument(context, 2);
     uint64_t current;
@@ -194,6 +223,7 @@ static bool before_memory(struct context *context, uint64_t number) {
             give_way(context, REASON_SHARED_STATE);
         } else {
             context->irreversible++;
+            fresh_forget(context, start, start + size);
             budget_memory(context, -(int64_t)size);
         }
         return false;
@@ -206,6 +236,7 @@ static bool before_memory(struct context *context, uint64_t number) {
                 return false;
             }
             log_range(context, start, size < REFILL_BYTES ? size : 0);
+            fresh_forget(context, start, start + size);
             context->irreversible++;
         }
         watch(context);
@@ -242,12 +273,8 @@ static bool before_memory(struct context *context, uint64_t number) {
             log_range(context, start, current - start < REFILL_BYTES ? current - start : 0);
         if (start > current && budget_exceeded(context, start - current))
             return out_of_memory(context);
-        if (start)
-            log_operation(context, LOG_BREAK, current, NULL, 0);
-        if (start && budgets_count()) { /* there and then: it is told by its result whether there was memory */
-            skip(context, os_call(NR_brk, (long)start, 0, 0, 0, 0, 0));
-            budget_memory(context, (int64_t)(context->registers.general[RAX] - current));
-        }
+        if (start) /* there and then: its result tells whether there was memory */
+            set_break(context, current, start);
         return false;
     case NR_madvise:
         if (how == MADV_DONTNEED || how == MADV_FREE) {
@@ -262,22 +289,17 @@ static bool before_memory(struct context *context, uint64_t number) {
 }
 
 static void after_memory(struct context *context, uint64_t number, uint64_t result) {
-    uint64_t data[4];
+    const uint64_t start = argument(context, 0), size = argument(context, 1), flags = argument(context, 3);
     if (result > -4096ull)
         return;
-    if (number == NR_mmap) {
-        data[0] = argument(context, 1);
-        if (!(argument(context, 3) & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-            log_operation(context, LOG_UNMAP, result, data, 1);
-        budget_memory(context, (int64_t)data[0]);
-    } else {
-        data[0] = argument(context, 0);
-        data[1] = argument(context, 1);
-        data[2] = result;
-        data[3] = argument(context, 2);
-        log_operation(context, LOG_REMAP, 0, data, 4);
-        budget_memory(context, (int64_t)(data[3] - data[1]));
+    if (number == NR_mremap) {
+        after_remap(context, start, size, result, argument(context, 2));
+        return;
     }
+    if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && log_operation(context, LOG_UNMAP, result, &size, 1) &&
+        (flags & MAP_TYPE) == MAP_PRIVATE)
+        fresh_add(context, result, page_above(result + size));
+    budget_memory(context, (int64_t)size);
 }
 
 /* ---- signals ---- */

@@ -8,48 +8,28 @@
 #include "arch/x86_64/unistd.h"
 #include "effects/effects.h"
 
-#define FIXED(argument, bytes) {argument, SIZE_FIXED, 0, bytes, 0}
-#define COUNT(argument, count) {argument, SIZE_ARGUMENT, count, 1, 0}
-#define COUNT_AND(argument, count, more) {argument, SIZE_ARGUMENT, count, 1, more}
-#define ARRAY(argument, count, bytes) {argument, SIZE_ARGUMENT, count, bytes, 0}
-#define POINTED(argument, length) {argument, SIZE_POINTED, length, 0, 0}
-#define POINTED_AND(argument, length, more) {argument, SIZE_POINTED, length, 0, more}
-#define VECTOR(argument, count) {argument, SIZE_VECTOR, count, 0, 0}
-#define MESSAGE(argument) {argument, SIZE_MESSAGE, 0, 0, 0}
-#define MESSAGES(argument, count) {argument, SIZE_MESSAGES, count, 0, 0}
-#define BITS(argument, count) {argument, SIZE_BITS, count, 0, 0}
-#define PAGES(argument, bytes) {argument, SIZE_PAGES, bytes, 0, 0}
-#define COMMAND(argument, command) {argument, SIZE_COMMAND, command, 0, 0}
+/* A rule is as many words as it needs: what struct syscall_rule begins with, and struct output of each area. */
+#define HEAD(name, effect, outputs) NR_##name | (uint32_t)(effect) << 16 | (uint32_t)(outputs) << 24
+#define NONE(name, effect) HEAD(name, effect, 0)
+#define ONE(name, effect, a) HEAD(name, effect, 1), a
+#define TWO(name, effect, a, b) HEAD(name, effect, 2), a, b
+#define THREE(name, effect, a, b, c) HEAD(name, effect, 3), a, b, c
+#define FOUR(name, effect, a, b, c, d) HEAD(name, effect, 4), a, b, c, d
 
-#define NONE(name, effect)                                                                                             \
-    {                                                                                                                  \
-        NR_##name, effect, 0, {{0}}                                                                \
-    }
-#define ONE(name, effect, a)                                                                                           \
-    {                                                                                                                  \
-        NR_##name, effect, 1, {                                                                                        \
-            a                                                                                                          \
-        }                                                                                                              \
-    }
-#define TWO(name, effect, a, b)                                                                                        \
-    {                                                                                                                  \
-        NR_##name, effect, 2, {                                                                                        \
-            a, b                                                                                                       \
-        }                                                                                                              \
-    }
-#define THREE(name, effect, a, b, c)                                                                                   \
-    {                                                                                                                  \
-        NR_##name, effect, 3, {                                                                                        \
-            a, b, c                                                                                                    \
-        }                                                                                                              \
-    }
-
-#define FOUR(name, effect, a, b, c, d)                                                                                 \
-    {                                                                                                                  \
-        NR_##name, effect, 4, {                                                                                        \
-            a, b, c, d                                                                                                 \
-        }                                                                                                              \
-    }
+#define AREA(argument, kind, with, size, more) \
+    (argument) | (kind) << 4 | (with) << 8 | (size) << 12 | (uint32_t)(more) << 24
+#define FIXED(argument, bytes) AREA(argument, SIZE_FIXED, 0, bytes, 0)
+#define COUNT(argument, count) AREA(argument, SIZE_ARGUMENT, count, 1, 0)
+#define COUNT_AND(argument, count, more) AREA(argument, SIZE_ARGUMENT, count, 1, more)
+#define ARRAY(argument, count, bytes) AREA(argument, SIZE_ARGUMENT, count, bytes, 0)
+#define POINTED(argument, length) AREA(argument, SIZE_POINTED, length, 0, 0)
+#define POINTED_AND(argument, length, more) AREA(argument, SIZE_POINTED, length, 0, more)
+#define VECTOR(argument, count) AREA(argument, SIZE_VECTOR, count, 0, 0)
+#define MESSAGE(argument) AREA(argument, SIZE_MESSAGE, 0, 0, 0)
+#define MESSAGES(argument, count) AREA(argument, SIZE_MESSAGES, count, 0, 0)
+#define BITS(argument, count) AREA(argument, SIZE_BITS, count, 0, 0)
+#define PAGES(argument, bytes) AREA(argument, SIZE_PAGES, bytes, 0, 0)
+#define COMMAND(argument, command) AREA(argument, SIZE_COMMAND, command, 0, 0)
 
 #define PURE EFFECT_PURE
 #define GONE EFFECT_IRREVERSIBLE
@@ -58,7 +38,7 @@
 #define OWN EFFECT_OWN
 
 /* clang-format off */
-static const struct syscall_rule rules[] = {
+static const uint32_t rules[] = {
     /* files */
     ONE(read, SEEK, COUNT(1, 2)), ONE(pread64, PURE, COUNT(1, 2)), ONE(readv, SEEK, VECTOR(1, 2)),
     ONE(preadv, PURE, VECTOR(1, 2)), ONE(preadv2, SEEK, VECTOR(1, 2)),
@@ -166,8 +146,11 @@ static const struct syscall_rule rules[] = {
 /* clang-format on */
 
 const struct syscall_rule *syscall_rule(uint64_t number) {
-    for (unsigned i = 0; i < sizeof rules / sizeof *rules; i++)
-        if (rules[i].number == number)
-            return &rules[i];
+    const uint32_t *at = rules, *end = rules + sizeof rules / sizeof *rules;
+    for (const struct syscall_rule *rule; at < end; at += 1 + rule->outputs) {
+        rule = (const struct syscall_rule *)at;
+        if (rule->number == number)
+            return rule;
+    }
     return NULL;
 }

@@ -132,6 +132,18 @@ bool budget_exceeded(struct context *context, uint64_t bytes) {
     return is_found(context, found);
 }
 
+bool budget_filled(struct context *context) {
+    const uint64_t most = (context->log_end - context->log_start) / 2;
+    struct mark *found = NULL;
+    if (!budgets_count())
+        return false;
+    see(context);
+    for (struct mark *mark = last_mark(context); mark >= first_mark(context); mark--)
+        if (mark->rescues && budget_of(mark) && may_be(mark, found) && context->log - mark->log > most)
+            found = mark;
+    return is_found(context, found);
+}
+
 void budget_memory(struct context *context, int64_t bytes) {
     if (!budgets_count())
         return;

@@ -29,6 +29,10 @@ void budget_syscall(struct context *context);
  * to be raised: it is that of the region that is innermost now. */
 bool budget_exceeded(struct context *context, uint64_t bytes);
 
+/* The log is full, and what comes would run natively.  True: most of it is that of a region in which a fault was rescued
+ * before and which has a budget from then on; that is too much (FAULT_MEMORY_EXHAUSTION), and the fault is that region's. */
+bool budget_filled(struct context *context);
+
 /* It has got them; less than 0: given them back. */
 void budget_memory(struct context *context, int64_t bytes);
 

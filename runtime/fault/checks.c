@@ -37,9 +37,7 @@ static bool is_decided_by_registers(uint32_t fault_class) {
 static bool is_reported(uintptr_t source) {
     const uintptr_t link = source - load_bias();
     const struct patch *patches = patch_table();
-    if (link < payload_header.text_start || link >= payload_header.text_end)
-        return false;
-    for (uint32_t p = 0; p < payload_header.patch_count; p++)
+    for (uint32_t p = 0; place_may_matter(source) && p < payload_header.patch_count; p++)
         if (patches[p].check_address == link && is_decided_by_registers(patches[p].check_class))
             return true;
     return false;
@@ -140,29 +138,29 @@ static uint64_t signed_of(uint64_t value, unsigned bits) {
     return (uint64_t)((int64_t)(value << (64 - bits)) >> (64 - bits));
 }
 
-/* |dividend| >= limit * |divisor|: the quotient does not fit, or the divisor is 0. */
+/* |dividend| >= limit * |divisor|: the quotient does not fit, or the divisor is 0.  The limit is a power of two, one more
+ * where the quotient is negative. */
 static bool division_faults(const struct context *context, const struct instruction *at, const uint8_t *bytes,
                             uintptr_t source) {
     typedef unsigned __int128 wide;
-    const uint64_t rax = context->registers.general[RAX], rdx = context->registers.general[RDX];
     const unsigned size = division_bytes(at, bytes), bits = 8 * size;
-    const bool is_signed = bytes[at->modrm_offset] & 8;
-    const uint64_t mask = UINT64_MAX >> (64 - bits);
+    const bool is_signed = bytes[at->modrm_offset] & 8, whole = size == sizeof(uint64_t);
+    const uint64_t mask = UINT64_MAX >> (64 - bits), rax = context->registers.general[RAX];
+    const uint64_t high = (size == 1 ? rax >> 8 : context->registers.general[RDX]) & mask;
     uint64_t divisor = 0;
     if (!read_divisor(context, at, bytes, source, size, &divisor))
         return false;
     divisor &= mask;
-    wide dividend = size == 1 ? (wide)(rax & 0xffff) : (wide)(rdx & mask) << bits | (rax & mask);
-    wide limit = (wide)1 << bits;
-    if (is_signed) {
-        const bool negative = dividend >> (2 * bits - 1) & 1, by_negative = divisor >> (bits - 1) & 1;
-        if (negative)
-            dividend = (0 - dividend) & (~(wide)0 >> (128 - 2 * bits));
-        if (by_negative)
-            divisor = (0 - signed_of(divisor, bits));
-        limit = ((wide)1 << (bits - 1)) + (negative != by_negative);
-    }
-    return dividend >= limit * divisor;
+    wide dividend = whole ? (wide)high << 64 | rax : high << (bits & 63) | (rax & mask);
+    const bool negative = is_signed && high >> (bits - 1), by_negative = is_signed && divisor >> (bits - 1);
+    if (negative)
+        dividend = whole ? 0 - dividend : (0 - (uint64_t)dividend) & UINT64_MAX >> (64 - 2 * bits);
+    if (by_negative)
+        divisor = 0 - signed_of(divisor, bits);
+    wide limit = divisor << ((is_signed ? bits - 1 : bits) & 63);
+    if (whole)
+        limit = is_signed ? (wide)(divisor >> 1) << 64 | divisor << 63 : (wide)divisor << 64;
+    return dividend >= limit + (negative != by_negative ? divisor : 0);
 }
 
 static bool is_undefined(const struct instruction *at, const uint8_t *bytes) { /* ud2, ud1, ud0 */

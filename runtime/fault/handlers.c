@@ -16,6 +16,7 @@
 #include "arch/x86_64/unistd.h"
 #include "fault/signals.h"
 #include "region/log.h"
+#include "region/patches.h"
 #include "region/runtime.h"
 #include "region/serve.h"
 #include "translate/cache.h"

@@ -16,20 +16,8 @@ struct machine {
     unsigned depth;
 };
 
-static const struct rule *rules(void) {
-    return (const struct rule *)((const char *)&payload_header + payload_header.rule_table);
-}
-
-/* The records of a program: the first that is about `source`, at or behind `i`. */
-static uint32_t next_program(uint32_t i, uintptr_t source) {
-    while (i < payload_header.rule_count &&
-           (rules()[i].kind != RULE_PREDICATE || rule_address(&rules()[i]) != source))
-        i++;
-    return i;
-}
-
 bool has_predicate(uintptr_t source) {
-    return next_program(0, source) < payload_header.rule_count;
+    return rule_at(RULE_PREDICATE, source);
 }
 
 static uint64_t sign_extend(uint64_t value, unsigned size) {
@@ -130,20 +118,23 @@ static struct value run(const struct context *context, const uint8_t *program, s
     return machine.depth == 1 ? machine.stack[0] : (struct value){0, false};
 }
 
-/* The bytes of the program that begins in rule `*i`, which becomes the rule behind it. */
-static size_t collect(uint32_t *i, uint8_t *program) {
-    const uint64_t bytes = rules()[*i].value[0];
-    if (bytes > PREDICATE_BYTES)
-        return ++*i, 0;
-    for (size_t got = 0; got < bytes && *i < payload_header.rule_count; got += RULE_PROGRAM_BYTES)
-        safe_copy(program + got, &rules()[(*i)++].value[1], RULE_PROGRAM_BYTES);
-    return bytes;
+/* The bytes of the program that begins in *rule, which becomes the one behind it. */
+static size_t collect(const struct rule **rule, uint8_t *program) {
+    const uint64_t bytes = (*rule)->value[0];
+    size_t got = 0;
+    do {
+        if (got + RULE_PROGRAM_BYTES <= PREDICATE_BYTES)
+            safe_copy(program + got, &(*rule)->value[1], RULE_PROGRAM_BYTES);
+        got += RULE_PROGRAM_BYTES;
+        *rule = rule_at_next(*rule);
+    } while (*rule && got < bytes);
+    return bytes <= PREDICATE_BYTES ? bytes : 0;
 }
 
 bool predicates_hold(const struct context *context, uintptr_t source) {
     uint8_t program[PREDICATE_BYTES + sizeof(uint64_t)];
-    for (uint32_t i = next_program(0, source); i < payload_header.rule_count; i = next_program(i, source)) {
-        const size_t size = collect(&i, program);
+    for (const struct rule *rule = rule_at(RULE_PREDICATE, source); rule;) {
+        const size_t size = collect(&rule, program);
         const struct value result = run(context, program, size);
         if (result.known && !result.bits)
             return false;

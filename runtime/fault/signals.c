@@ -16,6 +16,7 @@
 #include "fault/handlers.h"
 #include "guard/arena.h"
 #include "region/context.h"
+#include "region/patches.h"
 #include "region/runtime.h"
 #include "region/serve.h"
 #include "strategy/strategy.h"

@@ -105,6 +105,12 @@ struct repeats {
 };
 enum { REPEATS = 8 };
 
+/* Memory that was got since `record` was the log's end, see region/fresh.h; record 0: none. */
+struct fresh {
+    uint64_t start, end, record;
+};
+enum { FRESH_MOST = 4 };
+
 struct registers { /* in encoding order; the program's, while C runs */
     uint64_t general[16];
     uint64_t flags;
@@ -173,6 +179,7 @@ struct context {
     uint64_t interrupted, interrupted_rsp, interrupted_code;
     uint64_t inputs; /* system calls that have brought the regions something from outside, and were not undone */
     struct repeats repeats[REPEATS];
+    struct fresh fresh[FRESH_MOST];
     uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
     uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
     uint32_t altered_exact; /* .exact as it was before */

@@ -9,14 +9,16 @@
  *             of them, or for so much of the thread's CPU time, since one may take long.
  *
  * Where one of the two reaches its limit, the fault is rescued in that region further out.  Without such a region there
- * is nothing to escalate to. */
+ * is nothing to escalate to.  A slice that repeats in this way is its function's fault. */
 #include "region/escalate.h"
 
 #include "os/linux.h"
 #include "region/log.h"
 #include "region/rules.h"
+#include "strategy/snapshot.h"
+#include "strategy/strategy.h"
 
-enum { OUTER_MOST = 4, LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
+enum { RED_ZONE = 128, OUTER_MOST = 4, LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
 
 static uint64_t mix(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
@@ -63,24 +65,24 @@ static struct mark *next_region(const struct context *context, struct mark *mark
     return NULL;
 }
 
-static bool is_stuck(struct context *context, const struct rule *rule, const struct mark *mark, const struct mark *outer) {
-    const struct repeats now = {
-        .patch = mark->patch,
+/* One more rescue of `patch`, within an entry of the region of `outer`. */
+static bool is_stuck(struct context *context, const struct rule *rule, const struct patch *patch,
+                     const struct mark *outer, uint64_t fault, uint64_t moment) {
+    const uint64_t depth = ((uint64_t)outer - context->marks_start) / MARK_BYTES;
+    struct repeats *last = &context->repeats[(patch->function / 16 + depth) % REPEATS];
+    const struct repeats before = *last;
+    *last = (struct repeats){
+        .patch = patch,
         .outer = (uint64_t)outer,
         .entries = outer->patch_state->entries,
-        .fault = fault_of(context, mark),
-        .moment = moment_of(context, mark, outer),
+        .fault = fault,
+        .moment = moment,
         .inputs = context->inputs,
     };
-    const uint64_t depth = ((uint64_t)outer - context->marks_start) / MARK_BYTES;
-    struct repeats *last = &context->repeats[(mark->patch->function / 16 + depth) % REPEATS];
-    const struct repeats before = *last;
-    *last = now;
-    if (before.patch != now.patch || before.outer != now.outer || before.entries != now.entries ||
-        before.fault != now.fault)
+    if (before.patch != patch || before.outer != last->outer || before.entries != last->entries || before.fault != fault)
         return false;
-    last->same = now.moment && before.moment == now.moment ? before.same + 1 : 0;
-    last->alike = before.inputs == now.inputs ? before.alike + 1 : 0;
+    last->same = moment && before.moment == moment ? before.same + 1 : 0;
+    last->alike = before.inputs == last->inputs ? before.alike + 1 : 0;
     const uint64_t time = context->state->sealed ? 0 : os_cpu_milliseconds();
     last->since = last->alike > 1 ? before.since : time;
     const bool too_long = last->alike >= LEAST_ALIKE && time - last->since >= rule->value[2];
@@ -96,7 +98,7 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
 static struct mark *further_out(struct context *context, const struct rule *rule, struct mark *mark) {
     struct mark *outer = mark, *found = NULL;
     for (unsigned i = 0; i < OUTER_MOST && (outer = next_region(context, outer)); i++)
-        if (is_stuck(context, rule, mark, outer) && !found)
+        if (is_stuck(context, rule, mark->patch, outer, fault_of(context, mark), moment_of(context, mark, outer)) && !found)
             found = outer;
     return found;
 }
@@ -107,4 +109,17 @@ struct mark *escalated(struct context *context, struct mark *mark) {
     while ((rule = rule_of(mark->patch, RULE_ESCALATE)) && (outer = further_out(context, rule, mark)))
         mark = outer;
     return mark;
+}
+
+/* The loop is the function's own, and its checkpoint the next one: what it goes by is in registers, its frame, or the bytes below that a function without
+ * calls may use. */
+bool slice_repeats(struct context *context, const struct mark *mark) {
+    const struct rule *rule = rule_of(mark->patch, RULE_ESCALATE);
+    const struct mark *outer = mark - 1;
+    uint64_t registers[SNAPSHOT_WORDS], here = fault_of(context, mark);
+    if (!rule || !snapshot_words(context, mark, registers) || !hash_stack(&here, mark->rsp - RED_ZONE, outer->rsp))
+        return false;
+    here = hash_words(here, registers, SNAPSHOT_WORDS);
+    const uint64_t changes[] = {context->irreversible, mark->log};
+    return is_stuck(context, rule, mark->patch, outer, here, hash_words(here, changes, 2) | 1);
 }

@@ -7,4 +7,7 @@
 /* The checkpoint to go back to where `mark` was chosen: `mark`, or one further out. */
 struct mark *escalated(struct context *context, struct mark *mark);
 
+/* Whether the slice of `mark`, the innermost, has only led to the same fault for too long. */
+bool slice_repeats(struct context *context, const struct mark *mark);
+
 #endif

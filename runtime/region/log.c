@@ -6,6 +6,7 @@
 #include "fault/handlers.h"
 #include "guard/arena.h"
 #include "os/linux.h"
+#include "region/fresh.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 
@@ -91,6 +92,10 @@ static bool log_granule(struct context *context, uint64_t granule, uintptr_t add
     uint64_t *far = &wide(context)[(granule * 0x9e3779b97f4a7c15ull) >> 48 & (WIDE_ENTRIES - 1)];
     if (*near != tag && *far != tag) {
         uintptr_t start = granule << GRANULE_SHIFT, end = start + GRANULE_BYTES + OVERHANG_BYTES;
+        if (fresh_holds(context, start, end)) {
+            *near = *far = tag;
+            return true;
+        }
         const uintptr_t until = private_until(address);
         if (until < end && arena_holds(address) && address + size <= until) { /* behind it, in one epoch, are no block's bytes */
             start -= end - until;
@@ -120,7 +125,7 @@ static size_t mapped(uintptr_t address, size_t size) {
 bool log_range(struct context *context, uintptr_t address, size_t size) {
     if (size > LOG_PROBED)
         size = mapped(address, size);
-    if (!size)
+    if (!size || fresh_holds(context, address, address + size))
         return true;
     /* Where others write, or nobody (what a loader maps over): the same for each granule, and asked once. */
     if (context->exact || (size > GRANULE_BYTES && !private_until(address)))
@@ -272,6 +277,7 @@ void log_rollback(struct context *context, uint64_t to) {
     }
     if (context->published > context->log)
         context->published = context->log;
+    fresh_follow(context);
     log_new_epoch(context);
 }
 
@@ -353,5 +359,6 @@ void log_commit(struct context *context) {
     if (used > LOG_KEEP_BYTES && !context->state->sealed)
         os_discard((void *)((context->log_start + LOG_KEEP_BYTES + OS_PAGE - 1) & -OS_PAGE), used - LOG_KEEP_BYTES);
     context->log = context->published = context->log_start;
+    fresh_follow(context);
     context->irreversible = 0;
 }

@@ -7,6 +7,7 @@
 #include "events/perf_map.h"
 #include "region/context.h"
 #include "region/log.h"
+#include "region/patches.h"
 #include "translate/cache.h"
 
 struct reader {
@@ -315,12 +316,9 @@ bool ranges_doubt(uintptr_t start, size_t size) {
 /* Regions in there are entered by their gates as at first. */
 static void forget(uintptr_t start, uintptr_t end) {
     cache_drop(start, end);
-    for (uint32_t p = 0; p < payload_header.patch_count; p++) {
-        const struct patch *patch = &patch_table()[p];
-        const uintptr_t at = load_bias() + patch->address;
-        if (at >= start && at < end)
-            __atomic_store_n(&patch_state_of(patch)->translation, 0, __ATOMIC_RELEASE);
-    }
+    const struct patch *patch = patch_from(start < load_bias() ? 0 : start - load_bias());
+    for (; end > load_bias() && patch_next(patch, end - load_bias()); patch++)
+        __atomic_store_n(&patch_state_of(patch)->translation, 0, __ATOMIC_RELEASE);
 }
 
 static bool late_ranges_are_current(const struct range_list *list) {
@@ -366,16 +364,7 @@ unsigned source_bytes(uintptr_t address, uint8_t *bytes) {
     unsigned count = range->end - address < 15 ? (unsigned)(range->end - address) : 15;
     for (unsigned i = 0; i < count; i++)
         bytes[i] = ((const uint8_t *)address)[i];
-    uintptr_t link = address - load_bias();
-    if (link + 15 < payload_header.text_start || link >= payload_header.text_end)
-        return count;
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++)
-        for (unsigned i = 0; i < patches[p].length; i++) {
-            uintptr_t at = patches[p].address + i - link;
-            if (at < count)
-                bytes[at] = patches[p].original[i];
-        }
+    patches_restore(address, bytes, count);
     return count;
 }
 
@@ -395,17 +384,6 @@ static bool byte_of_file(uintptr_t address, uint8_t *byte) {
     found = os_read_at(fd, byte, 1, line.offset + (address - line.start)) == 1;
     os_close(fd);
     return found;
-}
-
-const struct patch *patch_at(uintptr_t address) {
-    uintptr_t link = address - load_bias();
-    if (link < payload_header.text_start || link >= payload_header.text_end)
-        return NULL;
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++)
-        if (patches[p].address == link)
-            return &patches[p];
-    return NULL;
 }
 
 bool breakpoint_at_entry(uintptr_t address) {

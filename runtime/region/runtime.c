@@ -137,6 +137,7 @@ static enum reason prepare(const uint64_t *environment) {
     runtime->facts = facts.program;
     runtime->xsave_bytes = xsave_bytes();
     runtime->stack_rule = rule_of(NULL, RULE_STACK);
+    rules_start(runtime);
     state->runtime = (uint64_t)runtime;
     read_environment(runtime, environment);
     uint64_t size = (uint64_t)CONTEXT_SLOTS * CONTEXT_BYTES;

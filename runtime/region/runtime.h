@@ -57,6 +57,8 @@ struct range_list {
     struct range ranges[MAX_RANGES]; /* ascending */
 };
 
+enum { PLACE_BITS = 15 };
+
 /* From the auxiliary vector; zero where it was not to be had. */
 struct program_facts {
     uint64_t headers, header_count; /* program headers of the program */
@@ -80,6 +82,8 @@ struct runtime {
     uint32_t padding;
     uint64_t xsave_bytes;            /* largest xsave area */
     const struct rule *stack_rule;   /* RULE_STACK; NULL: none */
+    uint64_t rule_kinds;             /* bit per kind: there are rules of it */
+    uint64_t places[1 << (PLACE_BITS - 6)]; /* a bit by hash for each address that a rule or a check is about */
     struct hooks hooks;              /* effects/hooks.h */
     uintptr_t errno_location;        /* the C library's function; 0: not looked up yet */
     uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */
@@ -136,9 +140,6 @@ unsigned source_bytes(uintptr_t address, uint8_t *bytes);
 /* Whether the BREAKPOINT at `address` is not the program's own: its file has another byte there, so that a debugger or
  * the kernel (uprobes) must have put it; true too where the runtime is busy. */
 bool breakpoint_at(uintptr_t address);
-
-/* The patch that begins at `address`; NULL: none. */
-const struct patch *patch_at(uintptr_t address);
 
 /* Whether there is one in the place of a patch's jump: whoever comes from the cache must go there natively.  Its hit
  * leads through the gate then, where the code is the original's. */

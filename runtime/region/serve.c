@@ -16,6 +16,7 @@
 #include "region/masked.h"
 #include "region/operand.h"
 #include "region/rescue.h"
+#include "region/patches.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 #include "translate/cache.h"
@@ -28,18 +29,6 @@ static uint64_t *table(struct context *context) {
 
 static struct mark *top(const struct context *context) {
     return (struct mark *)context->mark;
-}
-
-uintptr_t native_address(uintptr_t address) {
-    uintptr_t link = address - load_bias();
-    const struct patch *patches = patch_table();
-    for (uint32_t p = 0; p < payload_header.patch_count; p++) {
-        uintptr_t into = link - patches[p].address;
-        if (into < patches[p].length && patches[p].boundaries[into] != 255 &&
-            (into || *(const uint8_t *)address != BREAKPOINT))
-            return (uintptr_t)&payload_header + patches[p].displaced + patches[p].boundaries[into];
-    }
-    return address;
 }
 
 void pop_mark(struct context *context) {
@@ -220,12 +209,23 @@ static bool is_young(const struct context *context, uintptr_t address, size_t si
            address + size <= context->mark_rsp - (context->slices ? RED_ZONE : 0);
 }
 
+/* Nothing more can be undone: that ends the emulation, or was too much for a region that has a budget. */
+static bool log_full(struct context *context, uintptr_t source) {
+    if (budget_filled(context))
+        return raise_fault(context, FAULT_MEMORY_EXHAUSTION, source, source);
+    go_native(context, source, REASON_LOG_FULL);
+    return false;
+}
+
 /* While other threads are alive. */
-static void log_exact(struct context *context, uintptr_t address, size_t size) {
+static bool log_exact(struct context *context, uintptr_t address, size_t size) {
     if (context->quiet || is_young(context, address, size) || store_logged(context, address, size))
-        return;
-    const enum reason reason = log_has_room(context, size) ? REASON_SHARED_STATE : REASON_LOG_FULL;
-    go_native(context, cache_source_of(context->resume), reason);
+        return false;
+    const uintptr_t source = cache_source_of(context->resume);
+    if (!log_has_room(context, size))
+        return log_full(context, source);
+    go_native(context, source, REASON_SHARED_STATE);
+    return false;
 }
 
 /* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
@@ -258,9 +258,9 @@ static bool log_store(struct context *context) {
     if (context->exact && context->argument[1] & LOG_ATOMIC)
         log_locked(context, context->target, address, size);
     else if (context->exact && !masked)
-        log_exact(context, address, size);
+        return log_exact(context, address, size);
     else if (!context->quiet && !(masked ? log_some(context, address) : log_range(context, address, size)))
-        go_native(context, cache_source_of(context->resume), REASON_LOG_FULL);
+        return log_full(context, cache_source_of(context->resume));
     return false;
 }
 
@@ -347,11 +347,8 @@ static bool log_other_store(struct context *context) {
         go_native(context, source, REASON_UNKNOWN_INSTRUCTION);
         return false;
     }
-    if (at.memory == MEMORY_VECTOR) {
-        if (!log_scatter(context, &at, bytes))
-            go_native(context, source, REASON_LOG_FULL);
-        return false;
-    }
+    if (at.memory == MEMORY_VECTOR)
+        return !log_scatter(context, &at, bytes) && log_full(context, source);
     uint64_t address = at.address_size_override ? (uint32_t)general[RDI] : general[RDI], size = at.operand_bytes;
     if (at.memory == MEMORY_OTHER) { /* movdir64b */
         address = general[modrm_register(&at, bytes)];
@@ -381,10 +378,10 @@ static bool log_other_store(struct context *context) {
     else if (at.lock && context->exact)
         log_locked(context, source, address, size);
     else if (context->exact && !masked)
-        log_exact(context, address, size);
+        return log_exact(context, address, size);
     else if (!context->quiet &&
              !(masked ? log_masked(context, &at, bytes, address) : log_range(context, address, size)))
-        go_native(context, source, REASON_LOG_FULL);
+        return log_full(context, source);
     return false;
 }
 

@@ -22,7 +22,4 @@ uintptr_t program_at(const struct context *context);
 /* The innermost mark is left, what was done since stays. */
 void pop_mark(struct context *context);
 
-/* Where native execution of `address` starts: patched entries go on in their displaced instructions. */
-uintptr_t native_address(uintptr_t address);
-
 #endif

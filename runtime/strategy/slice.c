@@ -5,8 +5,9 @@
  * .resume with the registers that it had at the beginning, but for those that the plan sets.
  */
 #include "arch/x86_64/emit.h"
-#include "region/log.h"
 #include "effects/words.h"
+#include "region/escalate.h"
+#include "region/log.h"
 #include "region/rescue.h"
 #include "region/rules.h"
 #include "region/runtime.h"
@@ -78,7 +79,8 @@ static bool was_left(const struct context *context, const struct mark *mark) {
 enum outcome strategy_slice(struct context *context) {
     const struct mark *mark = innermost(context);
     const uint64_t log_bytes = context->log - mark->log;
-    if (was_left(context, mark) || context->fault_class == FAULT_STACK_EXHAUSTION || !snapshot_restore(context, mark)) {
+    if (was_left(context, mark) || context->fault_class == FAULT_STACK_EXHAUSTION || slice_repeats(context, mark) ||
+        !snapshot_restore(context, mark)) {
         while (in_checkpoint(context) && is_slice(innermost(context)))
             pop_mark(context);
         return OUTCOME_RETURN;

@@ -39,11 +39,24 @@ void snapshot_take(struct context *context, const struct mark *mark) {
         __asm__ volatile("xsave64 %0" : "=m"(*snapshot->vectors) : "a"(STATE_COMPONENTS), "d"(0) : "memory");
 }
 
+static const struct snapshot *snapshot_of(const struct context *context, const struct mark *mark) {
+    const struct snapshot *snapshot = context->snapshots ? slot_of(context, mark) : NULL;
+    return snapshot && snapshot->mark == (uint64_t)mark ? snapshot : NULL;
+}
+
+bool snapshot_words(const struct context *context, const struct mark *mark, uint64_t *words) {
+    enum { FIRST_REGISTER = 32 }; /* byte in what fxsave and xsave write: st0 …, then xmm0 … */
+    const struct snapshot *snapshot = snapshot_of(context, mark);
+    for (unsigned i = 0; snapshot && i < SNAPSHOT_GENERAL; i++)
+        words[i] = snapshot->registers.general[i];
+    for (unsigned i = SNAPSHOT_GENERAL; snapshot && i < SNAPSHOT_WORDS; i++)
+        words[i] = ((const uint64_t *)(snapshot->vectors + FIRST_REGISTER))[i - SNAPSHOT_GENERAL];
+    return snapshot;
+}
+
 bool snapshot_restore(struct context *context, const struct mark *mark) {
-    if (!context->snapshots)
-        return false;
-    const struct snapshot *snapshot = slot_of(context, mark);
-    if (snapshot->mark != (uint64_t)mark)
+    const struct snapshot *snapshot = snapshot_of(context, mark);
+    if (!snapshot)
         return false;
     context->resume = snapshot->resume;
     context->registers = snapshot->registers;

@@ -13,4 +13,8 @@ void snapshot_take(struct context *context, const struct mark *mark);
 /* Into .registers, .resume and the processor's vector registers.  False: there is none. */
 bool snapshot_restore(struct context *context, const struct mark *mark);
 
+/* What programs count by, of that mark's: the general registers, the FPU's, and the lower halves of the vectors. */
+enum { SNAPSHOT_GENERAL = 16, SNAPSHOT_WORDS = SNAPSHOT_GENERAL + 3 * 16 };
+bool snapshot_words(const struct context *context, const struct mark *mark, uint64_t *words);
+
 #endif

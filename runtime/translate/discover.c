@@ -9,6 +9,7 @@
 #include "fault/checks.h"
 #include "guard/calls.h"
 #include "region/log.h"
+#include "region/patches.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 #include "translate/unit.h"

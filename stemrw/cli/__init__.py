@@ -16,6 +16,8 @@ from stemrw.errors import StemrwError
 
 COMMANDS = ("run", "patch", "revert", "profile", "inspect", "explain", "diff", "verify", "status", "schema", "report")
 _CHAIN = ("run", "report", "patch", "revert")
+_LONGEST, _TAIL = 1200, 300
+"""Characters of an error, and of its end, which says what to do."""
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 _EPILOG = (
@@ -124,5 +126,7 @@ def _options(
 
 def _fail(message: str, status: int) -> int:
     one_line = "".join(c if c.isprintable() else " " for c in message)
+    if len(one_line) > _LONGEST:  # a file may have a name, or a report a build-id, of any length
+        one_line = f"{one_line[: _LONGEST - _TAIL]} … {one_line[-_TAIL:]}"
     print(f"stemrw: {one_line}", file=sys.stderr)
     return status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from stemrw.documents.evidence import ReturnKind
 from stemrw.documents.localization import Localization
@@ -17,7 +17,7 @@ from stemrw.plan._choose import Choice, Policy, choose
 from stemrw.plan._guard import Guard, guards
 from stemrw.plan._predicate import predicate_rules
 from stemrw.plan._reading import Reading
-from stemrw.plan._regions import file_rules, unescalated, without_nets
+from stemrw.plan._regions import file_rules, is_sliced, unescalated, without_nets
 from stemrw.plan._stack import stack_rules
 from stemrw.plan._strategy import wants_to_be_outermost, with_rules
 
@@ -66,26 +66,32 @@ def plan(
             alone, choices = True, choose(localization, reading, nets=False, policy=policy)
         if alone:
             regions = {region.address: region for region in without_nets(tuple(regions.values()), first)}
+        if guard != "report" and first in regions and first not in chosen:
+            regions[first] = regions[first].model_copy(update={"asks": ()})
         for position, choice in enumerate(choices):
             asked = return_value if position == 0 else None
-            region = _region(localization, choice, image, asked, net=position)
-            region = region.model_copy(update={"serves": (first,)})
-            if position == 0:
-                asks = (*stack_rules(localization, guard), *guards(localization, image, guard))
-                region = region.model_copy(update={"asks": asks})
-            other = regions.get(region.address)
-            if other is not None and position == 0 and guard != "report" and first not in chosen:
-                other = other.model_copy(update={"asks": ()})
-            region = region if other is None else _merged(other, region, override=asked is not None)
+            region = _region(localization, choice, image, asked, net=position, serves=first, guard=guard)
+            if region.address in regions:
+                region = _merged(regions[region.address], region, override=asked is not None)
             if position == 0:
                 region = _with(region, (*outputs, *predicate_rules(localization, image)))
-                region = with_rules(region, strategy, image)
+                around = _around(first, localization, regions) if alone else ()
+                region = with_rules(region, strategy, image, around=around)
             regions[region.address] = region
             planned.add(region.address)
         chosen.add(first)
     found = _budget.wished(tuple(regions.values()), chosen, budgets)
     found = _escalating(found, image, planned if len(known) > 1 else regions, escalate=escalate)
     return Plan(binary=identity(image), regions=found, rules=file_rules(found))
+
+
+def _around(
+    function: int, localization: Localization, regions: Mapping[int, PlannedRegion]
+) -> tuple[PlannedRegion, ...]:
+    """Regions further out than a function in the backtrace of a fault."""
+    order = [frame.function for frame in localization.frames]
+    outer = dict.fromkeys(order[order.index(function) + 1 :] if function in order else [])
+    return tuple(regions[entry] for entry in outer if entry is not None and entry != function and entry in regions)
 
 
 def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
@@ -98,25 +104,35 @@ def _with(region: PlannedRegion, rules: Sequence[AnyRule]) -> PlannedRegion:
 def _escalating(
     regions: Sequence[PlannedRegion], image: Image, planned: Collection[int], *, escalate: bool
 ) -> tuple[PlannedRegion, ...]:
-    """The regions, with or without the rule for those that were planned; `main` has no region around it."""
-    if len(regions) == 1:
-        return unescalated(regions)
+    """The regions, with or without the rule for those that were planned; `main` has no region around it.
+
+    What is around a slice is its function.
+    """
     main = image.main.entry if image.main is not None else None
     found = []
     for region in regions:
         has = any(isinstance(rule, Escalate) for rule in region.rules)
-        if region.address in planned and escalate and not has and region.address != main:
-            why = "a fault that repeats without end is rescued in the next region further out"
+        why = "a fault that repeats without end is rescued in the next region further out"
+        if is_sliced(region):
+            why = "a slice that repeats its fault without end is its function's"
+        if region.address in planned and escalate and not has and (region.address != main or is_sliced(region)):
             region = _with(region, [Escalate(why=why)])
         elif region.address in planned and not escalate and has:
             rules = tuple(rule for rule in region.rules if not isinstance(rule, Escalate))
             region = region.model_copy(update={"rules": rules})
         found.append(region)
-    return tuple(found)
+    return unescalated(found)
 
 
 def _region(
-    localization: Localization, choice: Choice, image: Image, return_value: int | float | None, *, net: int
+    localization: Localization,
+    choice: Choice,
+    image: Image,
+    return_value: int | float | None,
+    *,
+    net: int,
+    serves: int,
+    guard: Guard,
 ) -> PlannedRegion:
     function = choice.candidate.function
     kind, value, evidence = choice.result.kind, choice.result.value, choice.result.evidence
@@ -140,6 +156,8 @@ def _region(
         check_class=None if net and not checked else localization.fault_class,
         candidates=choice.result.candidates,
         considered=choice.considered,
+        serves=(serves,),
+        asks=() if net else (*stack_rules(localization, guard), *guards(localization, image, guard)),
         rules=(*choice.result.rules, *((budget,) if budget is not None else ())),
     )
 

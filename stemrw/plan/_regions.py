@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from stemrw.documents.manifest import Manifest
 from stemrw.documents.plan import PlannedRegion
-from stemrw.documents.rules import AnyRule, Escalate
+from stemrw.documents.rules import AnyRule, Escalate, Slice
 
 
 def remembered(manifest: Manifest) -> tuple[PlannedRegion, ...]:
@@ -40,9 +40,15 @@ def without_nets(regions: Sequence[PlannedRegion], served: int) -> tuple[Planned
     return (*(region for region in regions if region.address == served), *_unserving(nets, {served}))
 
 
+def is_sliced(region: PlannedRegion) -> bool:
+    """Whether a piece of it is skipped when it faults."""
+    return any(isinstance(rule, Slice) for rule in region.rules)
+
+
 def unescalated(regions: Sequence[PlannedRegion]) -> tuple[PlannedRegion, ...]:
-    """The regions; a single one without the rule for a fault that repeats: no region lies further out."""
-    if len(regions) != 1:
+    """The regions; a single one without the rule for a fault that repeats: no region lies further out, nor a slice in
+    it."""
+    if len(regions) != 1 or is_sliced(regions[0]):
         return tuple(regions)
     rules = tuple(rule for rule in regions[0].rules if not isinstance(rule, Escalate))
     return (regions[0].model_copy(update={"rules": rules}),)

@@ -8,7 +8,7 @@ written in it and read behind it, must be given a value by the user.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class _Step:
     ways: tuple[int, ...] | None
     is_call: bool = False
     leaves: bool = False
+    stores: bool = False
     depth: int | None = 0
     """Bytes that it adds to the stack; None: unknown."""
 
@@ -134,6 +135,7 @@ class _Piece:
                     self._refuse(f"this branch leads into the slice, to {way:#x}", step.address)
         self._check_stack()
         self._check_values(given)
+        self._check_progress()
 
     def _refuse(self, text: str, address: int, hint: str = "choose A and B otherwise") -> None:
         raise LocalizationError(f"--region A..B: {text}", file=self.image.path, address=address, hint=hint)
@@ -153,6 +155,32 @@ class _Piece:
             self._refuse(
                 "the stack is not as deep there as where the slice begins, or that cannot be seen", self.resume
             )
+
+    def _check_progress(self) -> None:
+        """What is behind it, and leads back to it, must change something that it begins with."""
+        before: dict[int, list[int]] = {}
+        for step in self.code.values():
+            for way in step.ways or ():
+                before.setdefault(way, []).append(step.address)
+        leading = self._outside(self.start, lambda address: before.get(address, ()))
+        behind = self._outside(self.resume, lambda address: self.code[address].ways or ())
+        if self.start not in behind:
+            return
+        needed = _live(self.code, unknown=_ALL, calls=_ARGUMENTS)[self.start]
+        between = [self.code[address] for address in behind & leading - {self.start}]
+        if not any(step.is_call or step.stores or step.writes & needed for step in between):
+            hint = "let it end before the loop's counter moves on"
+            self._refuse("the loop goes on as before: the same fault would come again and again", self.resume, hint)
+
+    def _outside(self, first: int, ways: Callable[[int], Iterable[int]]) -> set[int]:
+        """The instructions to which such ways lead without passing the slice; its beginning may be the last."""
+        found, work = {first}, [first]
+        while work:
+            for way in ways(work.pop()):
+                if way in self.code and way not in found and (way not in self or way == self.start):
+                    found.add(way)
+                    work += [way] if way not in self else []
+        return found
 
     def _check_values(self, given: frozenset[str]) -> None:
         """What is read behind it, only it can have produced, and nobody has given a value."""
@@ -246,7 +274,8 @@ def _names(registers: Iterable[Any]) -> frozenset[str]:
 
 
 def _step(instruction: Instruction, factory: InstructionInfoFactory) -> _Step:
-    used = factory.info(instruction).used_registers()
+    info = factory.info(instruction)
+    used = info.used_registers()
     reads = _names(u.register for u in used if u.access in _READS)
     writes = _names(u.register for u in used if u.access in _WRITES)
     sure = _names(u.register for u in used if u.access in (OpAccess.WRITE, OpAccess.READ_WRITE) and _whole(u.register))
@@ -268,6 +297,7 @@ def _step(instruction: Instruction, factory: InstructionInfoFactory) -> _Step:
     return _Step(
         address=instruction.ip, end=instruction.next_ip, reads=reads, writes=writes, kills=kills, ways=ways,
         is_call=call, leaves=flow == FlowControl.RETURN, depth=0 if call else _depth(instruction),
+        stores=any(memory.access in _WRITES for memory in info.used_memory()),
     )  # fmt: skip
 
 

@@ -55,16 +55,33 @@ def left_out(fault_class: str, *, repeats: bool) -> Strategy | None:
     return Strategy(name="oblivious", limit=_DIVISIONS, why=said)
 
 
-def with_rules(region: PlannedRegion, rules: Sequence[AnyRule] | None, image: Image) -> PlannedRegion:
+def with_rules(
+    region: PlannedRegion,
+    rules: Sequence[AnyRule] | None,
+    image: Image,
+    *,
+    around: Sequence[PlannedRegion] = (),
+) -> PlannedRegion:
     """The region with the strategy that was asked for; None: with the one that it has.
 
+    `around` are regions further out, of which a strategy that has to be outermost is told.
     Raises LocalizationError where this function cannot have it.
     """
     if rules is None:
         return region
     if wants_to_be_outermost(rules):
         _check_single_entry(region, image)
+        rules = [_noted(rule, around) for rule in rules]
     return region.model_copy(update={"rules": merged(region.rules, rules)})
+
+
+def _noted(rule: AnyRule, around: Sequence[PlannedRegion]) -> AnyRule:
+    """The rule, saying what keeps it from being followed."""
+    if not around or not wants_to_be_outermost((rule,)):
+        return rule
+    names = ", ".join(region.symbol or hex(region.address) for region in around)
+    why = f"{rule.why}; with one thread an ordinary rescue: the region lies inside another one, {names}"
+    return rule.model_copy(update={"why": why})
 
 
 def wants_to_be_outermost(rules: Sequence[AnyRule]) -> bool:

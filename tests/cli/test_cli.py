@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,14 @@ def test_a_region_can_be_taken_out(capsys: Capture) -> None:
     assert call(["revert", "one", "--region", "main"]) == 2
     assert "no region would be left" in capsys.readouterr().err
     assert Path("one").read_bytes() == before
+
+
+def test_report_that_is_shown_says_what_is_next(folder: Path, capsys: Capture) -> None:
+    (folder / "a report").write_text(json.dumps({"binary": str(DASH), "address": "0x4d6e", "class": "divide"}))
+    assert call(["report", "show", "a report"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: stemrw patch {DASH} --fault 'a report'"
+    assert call([*shlex.split(last)[2:], "-o", "out"]) == 0
 
 
 def test_rules_of_the_file_go_with_the_region_that_asked_for_them() -> None:

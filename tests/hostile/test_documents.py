@@ -139,6 +139,15 @@ def test_reports(
     through_the_tool(contained, words, named[:: SAMPLED if form is full_report else SAMPLED // 4], tmp_path)
 
 
+def test_build_id_of_any_length(victim: Victim, contained: Contained, tmp_path: Path) -> None:
+    """It is named in the complaint, and the hint behind it is still read."""
+    text = json.dumps({**short_report(victim), "sha256": None, "build_id": "9" * 100_000})
+    (tmp_path / "broken.json").write_text(text)
+    outcome = contained.call(["patch", victim.path, "--fault", "broken.json", "-o", "out"], cwd=tmp_path)
+    assert outcome.status == 2 and not judge(outcome)
+    assert "another build" in outcome.stderr and "--force takes the risk" in outcome.stderr
+
+
 def test_profiles(victim: Victim, contained: Contained, tmp_path: Path) -> None:
     """They name regions by address, and budgets that become rules."""
     region = {"address": hex(victim.region), "symbol": "victim", "entries": 1, "ticks": 1, "memory_bytes": 1,

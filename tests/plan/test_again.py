@@ -10,7 +10,7 @@ from stemrw.documents.fault_report import Block, FaultClass, FaultReport, Frame,
 from stemrw.documents.localization import Localization
 from stemrw.documents.manifest import Manifest
 from stemrw.documents.plan import Plan
-from stemrw.documents.rules import AnyRule, Escalate, GuardSite
+from stemrw.documents.rules import AnyRule, Escalate, GuardSite, Strategy
 from stemrw.image import Image
 from stemrw.localize import identity, localize
 from stemrw.plan import asked_errno, asked_out, file_rules, plan, remembered, strategy_rules, wish, without
@@ -160,6 +160,8 @@ def test_nets_of_another_region_stay(image: Image, faults: dict[str, Localizatio
     served = {region.address: region.serves for region in retry.regions}
     assert all(_chosen(faults["smash"]) in who for where, who in served.items() if where != _chosen(faults["divide"]))
     assert set(served) == {region.address for region in both.regions}
+    (rule,) = (rule for region in retry.regions for rule in region.rules if isinstance(rule, Strategy))
+    assert "with one thread an ordinary rescue: the region lies inside another one, " in rule.why
 
 
 def test_the_last_word_counts_and_the_rest_stays(image: Image, faults: dict[str, Localization]) -> None:

@@ -40,7 +40,7 @@ def test_image_has_gates_and_small_size() -> None:
     image = load_image()
     assert all(0 < image.symbols[name] < len(image.data) for name in GATES)
     assert image.symbols["payload_header"] == 0
-    assert len(image.data) <= 132 << 10  # with records, gates and page alignment: 138 KiB per file
+    assert len(image.data) <= 124 << 10  # with records, gates and page alignment: 128 KiB per file
     assert image.data.startswith(image.magic) and len(image.magic) == 8
 
 

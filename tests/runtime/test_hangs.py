@@ -12,6 +12,8 @@ import pytest
 from harness import Tool, execute, recoveries, symbol_address
 
 HERE = Path(__file__).parent
+SMALL_LOG = ["sh", "-c", 'ulimit -v 300000; exec "$@"', "sh"]
+"""In front of a command: no room for a log of the usual size."""
 
 
 def _compile(source: Path, out: Path, *flags: str | Path) -> Path:
@@ -76,4 +78,22 @@ def test_safety_net_has_all_the_time_while_nothing_was_rescued(
     events = tmp_path / "events"
     found = execute([hardened, "slow"], environment={"STEMRW_EVENTS": str(events)})
     assert found == execute([program, "slow"])
+    assert recoveries(events) == []
+
+
+@pytest.mark.parametrize("where", ["itself"])
+def test_safety_net_ends_a_caller_that_fills_the_log_after_a_rescue(hardened: Path, tmp_path: Path, where: str) -> None:
+    events = tmp_path / "events"
+    found = execute([*SMALL_LOG, hardened, "fills"], environment={"STEMRW_EVENTS": str(events)})
+    assert (found.returncode, found.stdout) == (0, b"outer gave up\n")
+    assert [event["class"] for event in recoveries(events)] == ["hang", "memory-exhaustion"]
+
+
+@pytest.mark.parametrize("where", ["itself"])
+def test_caller_that_fills_the_log_without_any_rescue_goes_on(
+    hardened: Path, program: Path, tmp_path: Path, where: str
+) -> None:
+    events = tmp_path / "events"
+    found = execute([*SMALL_LOG, hardened, "fills-fine"], environment={"STEMRW_EVENTS": str(events)})
+    assert found == execute([*SMALL_LOG, program, "fills-fine"])
     assert recoveries(events) == []

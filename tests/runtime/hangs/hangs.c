@@ -6,6 +6,7 @@
 
 long spin(long n, volatile long *end);
 static volatile long end, sink;
+static volatile char much[128 << 20];
 #define FUNCTION __attribute__((noipa)) long
 
 FUNCTION inner(long n) {
@@ -44,11 +45,16 @@ FUNCTION recursion(long n) {
     return n > 60 ? 1 : recursion(n + 1) + recursion(n + 1);
 }
 
-// Comes away from an error only to do the same again; or takes its time.
+// Comes away from an error only to do the same again, or to write more than the log holds; or takes its time.
 FUNCTION outer(const char *how) {
     if (!strcmp(how, "again"))
         while (inner(1) < 0)
             ;
+    if (!strncmp(how, "fills", 5)) {
+        inner(!strcmp(how, "fills"));
+        for (long i = 0; i < (long)sizeof much; i += 64)
+            much[i] = 1;
+    }
     if (!strcmp(how, "slow"))
         for (clock_t begin = clock(); clock() - begin < CLOCKS_PER_SEC * 3 / 2;)
             sink++;
@@ -70,7 +76,7 @@ int main(int count, char **arguments) {
             sink++;
     if (!strcmp(how, "itself"))
         printf("inner %s\n", twice(how) < 0 ? "gave up" : "went on");
-    else if (!strcmp(how, "again"))
+    else if (!strcmp(how, "again") || !strcmp(how, "fills"))
         printf("outer %s\n", twice(how) < 0 ? "gave up" : "went on");
     else if (!strcmp(how, "around"))
         printf("around %s\n", around(1) < 0 ? "gave up" : "went on");
