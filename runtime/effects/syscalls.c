@@ -11,6 +11,7 @@
 #include "region/fresh.h"
 #include "region/log.h"
 #include "region/rescue.h"
+#include "region/room.h"
 #include "region/runtime.h"
 #include "region/serve.h"
 #include "translate/unit.h"
@@ -199,6 +200,7 @@ static void after_remap(struct context *context, uint64_t from, uint64_t old_siz
     const uint64_t data[] = {from, old_size, to, size};
     const bool fresh = old_size && fresh_holds(context, from, from + old_size);
     fresh_forget(context, from, from + old_size);
+    fresh_forget(context, to, to + size); /* it may have been placed over such */
     if (log_operation(context, LOG_REMAP, 0, data, sizeof data / sizeof *data) && fresh)
         fresh_add(context, to, page_above(to + size));
     budget_memory(context, (int64_t)(size - old_size));
@@ -451,6 +453,17 @@ static void before_seal(struct context *context, uint64_t number) {
     watch(context);
 }
 
+static void before_limit(struct context *context, uint64_t number) {
+    enum { RLIMIT_AS = 9 };
+    const bool named = number == NR_prlimit64; /* the process comes first */
+    const uint64_t process = named ? (uint32_t)argument(context, 0) : 0, wish_at = argument(context, named ? 2 : 1);
+    uint64_t soft;
+    context->irreversible++;
+    if (argument(context, named) == RLIMIT_AS && !context->state->sealed && (!process || (int)process == os_getpid()) &&
+        safe_copy(&soft, (const void *)wish_at, sizeof soft) == sizeof soft)
+        make_room(context, soft);
+}
+
 /* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again. */
 static void after_fork(struct context *context, uint64_t number) {
     struct clone_arguments given;
@@ -510,6 +523,10 @@ static bool before_own(struct context *context, uint64_t number) {
     case NR_prctl:
     case NR_seccomp:
         before_seal(context, number);
+        return false;
+    case NR_setrlimit:
+    case NR_prlimit64:
+        before_limit(context, number);
         return false;
     case NR_rt_sigreturn:
     case NR_arch_prctl:

@@ -109,7 +109,7 @@ static const uint32_t rules[] = {
     NONE(setsid, GONE), TWO(capget, PURE, FIXED(0, 4), FIXED(1, 24)), NONE(capset, GONE),
     ONE(uname, PURE, FIXED(0, 390)),
     ONE(sysinfo, PURE, FIXED(0, 112)), ONE(getrusage, PURE, FIXED(1, 144)), ONE(getrlimit, PURE, FIXED(1, 16)),
-    NONE(setrlimit, GONE), ONE(prlimit64, GONE, FIXED(3, 16)), NONE(getpriority, PURE), NONE(setpriority, GONE),
+    NONE(setrlimit, OWN), ONE(prlimit64, OWN, FIXED(3, 16)), NONE(getpriority, PURE), NONE(setpriority, GONE),
     ONE(sched_getaffinity, PURE, COUNT(2, 1)), NONE(sched_setaffinity, GONE), ONE(sched_getattr, PURE, COUNT(1, 2)),
     ONE(sched_setattr, GONE, FIXED(1, 4)), ONE(sched_rr_get_interval, PURE, FIXED(1, 16)),
     ONE(sched_getparam, PURE, FIXED(1, 4)),

@@ -247,7 +247,7 @@ bool contexts_destroy(struct state *state) {
     for (uint64_t i = 0; i < state->contexts_used; i++) {
         struct context *context = slot_at(state, i);
         log_destroy(context);
-        os_unmap((void *)context->marks_start, context->mark_last + MARK_BYTES - context->marks_start);
+        os_unmap((void *)context->marks_start, (context->mark_last + MARK_BYTES - context->marks_start + OS_PAGE - 1) & -OS_PAGE);
     }
     os_unmap((void *)state->contexts, state->contexts_size);
     state->contexts = state->contexts_size = state->contexts_used = 0;

@@ -54,7 +54,8 @@ void cache_destroy(void) {
     struct cache *owner = cache();
     for (uint32_t i = 0; i < owner->arena_count; i++) {
         const struct arena *arena = &owner->arenas[i];
-        os_unmap((void *)arena->code, arena->end - arena->code + arena->slot_capacity * 2 * sizeof(uint64_t));
+        os_unmap((void *)arena->code, arena->end - arena->code); /* behind it may be others' mappings: region/room.c */
+        os_unmap(arena->slots, arena->slot_capacity * 2 * sizeof(uint64_t));
     }
     for (struct chunk *chunk = owner->chunks; chunk;) {
         struct chunk *older = chunk->older;

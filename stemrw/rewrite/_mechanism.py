@@ -4,7 +4,8 @@
   reserved there, before the program can lock itself in.
 * The *stop*: last finaliser of a shared object.  It may be unloaded then, and handlers and memory are given back.
 * *Observed* calls: what the file imports to change signal handling, so that the runtime knows what the program wants,
-  and to install a filter of system calls, after which the runtime makes none.
+  to install a filter of system calls, after which the runtime makes none, and to limit the address space, of which it
+  then gives most of its own back.
 * Calls that *protect*: what the file imports to change the protection of memory.  Code may be about to change.
   The stub in the procedure linkage table is patched; its first instruction, `jmp [rip+slot]`, is 6 bytes long.
 """
@@ -42,10 +43,12 @@ OBSERVED = frozenset({
     "sigaction", "__sigaction", "signal", "__sysv_signal", "sysv_signal", "bsd_signal", "ssignal", "sigset",
     "sigignore", "siginterrupt", "sigprocmask", "pthread_sigmask", "sigaltstack",
     "pthread_cancel", "pthread_setcanceltype", "prctl", "seccomp_load",
+    "setrlimit", "setrlimit64", "prlimit", "prlimit64",
 })  # fmt: skip
 OBSERVED_STATIC = frozenset({
     "__libc_sigaction", "sigprocmask", "__sigprocmask", "pthread_sigmask", "__pthread_sigmask", "sigaltstack",
-    "__sigaltstack", "prctl", "__prctl",
+    "__sigaltstack", "prctl", "__prctl", "setrlimit", "setrlimit64", "__setrlimit", "__setrlimit64",
+    "prlimit", "prlimit64", "__prlimit64",
 })  # fmt: skip
 """In a static program: the functions through which the others of `OBSERVED` go."""
 

@@ -90,8 +90,8 @@ class Host:
         return [str(word) for word in words]
 
 
-def build_host(tool: Tool, folder: Path) -> Host:
-    """Compile the host in `folder` and harden it.  Raises CalledProcessError, ToolError."""
+def build_host(tool: Tool, folder: Path, *options: str) -> Host:
+    """Compile the host in `folder` and harden it; options are `patch`'s.  Raises CalledProcessError, ToolError."""
     write_batch([], folder)
     plain, hardened = folder / "host", folder / "host.hardened"
     sources = [str(path) for path in sorted(SOURCES.iterdir()) if path.suffix in (".c", ".S")]
@@ -101,7 +101,7 @@ def build_host(tool: Tool, folder: Path) -> Host:
     libraries = ["-Wl,--no-as-needed", "-l:libcases.so"]
     subprocess.run(["gcc", *flags, *paths, *sources, "-o", plain, *libraries], check=True)
     regions = ["--region", "run_region", "--region", "run_observed"]
-    manifest = tool.patch(plain, hardened, *regions, "--return", hex(_define("RESCUED")))
+    manifest = tool.patch(plain, hardened, *regions, "--return", hex(_define("RESCUED")), *options)
     entries = {region["symbol"]: int(region["address"], 0) for region in manifest["regions"]}
     index = _observe_only(hardened, manifest, entries["run_observed"], entries["run_region"])
     return Host(hardened, int(manifest["payload"]["state_address"], 0), index)

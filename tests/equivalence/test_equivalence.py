@@ -72,6 +72,16 @@ def test_only_known_forms_run_natively(result: Result) -> None:
     assert sorted(natively.intersection(result.offered) - known) == []
 
 
+def test_forms_do_the_same_with_what_rules_put_around_them(tool: Tool, tmp_path: Path) -> None:
+    """Counting for budgets, and the comparisons of the rule `stack` at stores, calls and returns."""
+    host, total = build_host(tool, tmp_path, "--guard", "stack", "--budget", "0"), Result()
+    for batch in run(host, forms(), tmp_path, seed=2028, each=1, trials=5):
+        total.merge(batch)
+    assert total.failures == []
+    assert [str(difference) for difference in total.differences] == []
+    assert total.total("rolled_back") > total.total("trials") * 0.8
+
+
 FOUND = {
     "a string with 32-bit addresses, downwards": "6667f2ab",
     "a masked store that begins in memory that is not mapped": "2662a27e0f218cffda1bfaff",

@@ -19,7 +19,7 @@ A program says in its first lines:
     not yet: REASON     it is known not to hold
 
 PROMISE_OPTIONS in the environment are further words for `stemrw patch`, such as `--guard stack` or `--budget 0`:
-whatever is promised must hold with them too.
+whatever is promised must hold with them too.  What a program says itself takes precedence.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def _check_promise(tool: Tool, tmp_path: Path, source: Path, mode: str, budget: 
     regions = [word for name in _named(source, "regions?") for word in ("--region", name)]
     regions += [word for amount in budget for word in ("--budget", amount)]
     hardened = tmp_path / "hardened"
-    asked = shlex.split(" ".join(_named(source, "options")))
-    asked += shlex.split(os.environ.get("PROMISE_OPTIONS", ""))
+    asked = shlex.split(os.environ.get("PROMISE_OPTIONS", ""))
+    asked += shlex.split(" ".join(_named(source, "options")))
     options = [*asked, *(("--return", "-1") if wrong else ())]
     manifest = tool.patch(program, hardened, *regions, *options)
     events, rescues = tmp_path / "events", _named(source, "rescues")
