@@ -11,11 +11,13 @@ from typing import Literal, get_args
 
 from stemrw.documents.evidence import RescuePoint, ValueCandidate
 from stemrw.documents.localization import Localization
+from stemrw.documents.rules import Strategy
 from stemrw.errors import LocalizationError
 from stemrw.plan._frames import Candidate, candidates_of, cycle, outside_of_library
 from stemrw.plan._mine import Result, by_type, mine
 from stemrw.plan._reading import Reading
 from stemrw.plan._rescue import Rated, rate
+from stemrw.plan._strategy import left_out
 
 Policy = Literal["evidence", "types", "minus-one"]
 """How value and place are chosen: by all evidence; by type and width in the crashing function; -1 from there."""
@@ -48,12 +50,18 @@ class Choice:
 
 
 def choose(
-    localization: Localization, reading: Reading, *, nets: bool = True, policy: Policy = "evidence"
+    localization: Localization,
+    reading: Reading,
+    *,
+    nets: bool = True,
+    policy: Policy = "evidence",
+    strategies: bool = False,
 ) -> list[Choice]:
     """The regions for one fault: the one that is meant to be rescued, then its safety nets from the inside out.
 
     A safety net is a function further out that becomes a region too: a fault that the error value causes in the caller
-    is then rescued there. `nets` False leaves them out. Policies other than "evidence" take the function of the fault
+    is then rescued there. `nets` False leaves them out. `strategies`: something else than to return an error value may
+    be done about the fault, if evidence speaks for it. Policies other than "evidence" take the function of the fault
     and no nets: they are there to compare with.
     """
     candidates = candidates_of(localization, reading.image)
@@ -80,8 +88,21 @@ def choose(
     inside = in_cycle[-1] if best.candidate in in_cycle else best.candidate
     outer = candidates[candidates.index(inside) + 1 :]
     added = _nets(localization, chosen, outer, reading) if nets else []
-    considered = _considered(rated, best, added)
-    return [Choice(chosen.candidate, chosen.result, why, considered), *added]
+    strategy = _strategy(localization, rated[0], best) if nets and strategies else None
+    if strategy is not None and rated[0].result is not None:
+        said = f"safety net: the best function to return from, for what {rated[0].candidate.function} cannot leave out"
+        added = [Choice(chosen.candidate, chosen.result, (said,)), *added]
+        best = rated[0]
+        result = replace(rated[0].result, rules=(*rated[0].result.rules, strategy))
+        chosen = Choice(best.candidate, result, (_place(localization, best.candidate), strategy.why))
+    return [replace(chosen, considered=_considered(rated, best, added)), *added]
+
+
+def _strategy(localization: Localization, innermost: Rated, best: Rated) -> Strategy | None:
+    """What is done about the fault in the function that it lies in, if that is no place to return from."""
+    if innermost is best or innermost.result is None or innermost.candidate.frame.index != 0:
+        return None
+    return left_out(localization.fault_class or "", repeats=innermost.result.repeats)
 
 
 def _given(localization: Localization, reading: Reading, candidate: Candidate, policy: Policy) -> Choice:
@@ -138,12 +159,12 @@ def _of_cycle(in_cycle: Sequence[Candidate], around: Sequence[Candidate], readin
     """
     order = list(dict.fromkeys(c.function.entry for c in reversed(in_cycle)))
     inner = order[1:] or order
-    said = f"{len(order)} function{'s' if len(order) > 1 else ''} take part in the recursion"
+    said = f"{len(order)} functions take part in the recursion" if len(order) > 1 else "it calls itself"
     found = []
     for number, entry in enumerate(inner):
         candidate = next(c for c in reversed(in_cycle) if c.function.entry == entry)
         result = mine(reading, candidate.function, candidate.sites, candidate.inside)
-        where = "called from its outermost function" if len(order) > 1 else "the only one"
+        where = "called from its outermost function" if len(order) > 1 else "nothing else takes part in it"
         where = where if number == 0 else f"{number} call{'s' if number > 1 else ''} further in"
         rated = rate(reading, candidate, result, outwards=number, inner=None)
         if not result.handled and result.counted is None:

@@ -50,7 +50,8 @@ class Result:
     `hazard` says why the caller cannot live with this result (None: nothing speaks against it); `handled` is True where
     the caller looks at the result before it relies on it, so an error value leads to its own error handling; `counted`
     says where it calculates with the result on every way instead, so that an error value is an answer like any other;
-    `ends_thread`: a thread ends when it returns.
+    `ends_thread`: a thread ends when it returns; `ignored`: the caller does not look at the result at all;
+    `repeats`: it would make the same call again at once, and so for ever.
     """
 
     kind: ReturnKind
@@ -60,6 +61,8 @@ class Result:
     hazard: str | None = None
     counted: str | None = None
     ends_thread: bool = False
+    ignored: bool = False
+    repeats: bool = False
     candidates: tuple[ValueCandidate, ...] = ()
     outcome: Outcome = field(default_factory=lambda: Outcome((), ()))
     rules: tuple[AnyRule, ...] = ()
@@ -87,7 +90,8 @@ class _Tally:
         """The best first; of equals the one that was thought of first."""
         found = []
         for (kind, value), reasons in self.points.items():
-            said = tuple(f"{points:+d} {why}" if points else why for points, why in reasons)
+            ordered = sorted(reasons, key=lambda reason: -reason[0])
+            said = tuple(f"{points:+d} {why}" if points else why for points, why in ordered)
             found.append(
                 ValueCandidate(kind=kind, value=value, score=sum(points for points, _ in reasons), evidence=said)
             )
@@ -128,9 +132,12 @@ def mine(reading: Reading, function: Function, sites: Sequence[Site], inside: in
     came = outcomes.get(value, Outcome((), ())) if best.kind == "integer" else Outcome((), ())
     dropped = bool(seen) and all(s.use is Use.DROPPED for s in seen)
     handled = best.kind == "double" or dropped or bool(_tests(seen))
+    hazard = _hazard(reading, sites, best.kind, came)
     return Result(
         best.kind, value, tally.reasons(best.kind, value), handled=handled, candidates=tuple(ranked), outcome=came,
-        hazard=_hazard(reading, sites, best.kind, came), counted=_counted(seen) if best.kind == "integer" else None,
+        hazard=hazard, repeats=hazard is not None and came.bad(End.DEREFERENCED) is None,
+        counted=_counted(seen) if best.kind == "integer" else None,
+        ignored=dropped,
         rules=besides(
             reading, function, sites[0] if sites else None, value, far=came.far,
             returned=best.kind == "integer" and value in constants,

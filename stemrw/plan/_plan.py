@@ -59,7 +59,8 @@ def plan(
     reading = Reading(image)
     for localization in localizations:
         alone = wants_to_be_outermost(strategy or ())
-        choices = choose(localization, reading, nets=nets and not alone, policy=policy)
+        free = strategy is None and return_value is None
+        choices = choose(localization, reading, nets=nets and not alone, policy=policy, strategies=free)
         first = choices[0].candidate.function.entry
         if strategy is None and first in regions and wants_to_be_outermost(regions[first].rules):
             alone, choices = True, choose(localization, reading, nets=False, policy=policy)

@@ -45,7 +45,8 @@ def rate(reading: Reading, candidate: Candidate, result: Result, *, outwards: in
     if outwards:
         text = f"{outwards} function{'s' if outwards > 1 else ''} further out: more work is lost, and more is emulated"
         reasons.append((_OUTWARDS * outwards, text))
-    if main is not None and candidate.function.entry == main.entry:
+    is_main = main is not None and candidate.function.entry == main.entry
+    if is_main:
         reasons.append((-10, "main: to return from it ends the program"))
     if result.ends_thread:
         reasons.append((-5, "a thread starts with it: to return from it ends the thread, in good order"))
@@ -55,6 +56,8 @@ def rate(reading: Reading, candidate: Candidate, result: Result, *, outwards: in
         reasons.append((HAZARD, f"no good place: {result.hazard}"))
     if result.counted is not None:
         reasons.append((_COUNTED, f"the caller calculates with the result without a look at it ({result.counted})"))
+    if result.handled:
+        reasons.append((2, _how_handled(result, is_main=is_main)))
     reasons += _outcome(result)
     effects = irreversible(reading, candidate.function, inner)
     if effects and outwards:
@@ -62,11 +65,20 @@ def rate(reading: Reading, candidate: Candidate, result: Result, *, outwards: in
     return Rated(candidate, result, sum(p for p, _ in reasons), tuple(f"{p:+d} {why}" for p, why in reasons))
 
 
+def _how_handled(result: Result, *, is_main: bool) -> str:
+    """Why no caller takes the error value for an answer."""
+    if is_main:
+        return "its result is the exit status, which says that something failed"
+    if result.ignored or result.kind == "void":
+        return "the caller expects no result, and so takes none for an answer"
+    if result.ends_thread:
+        return "whoever waits for the end of the thread gets NULL"
+    return "the caller looks at the result before it relies on it"
+
+
 def _outcome(result: Result) -> list[tuple[int, str]]:
     """What the callers make of the error value."""
     came, found = result.outcome, []
-    if result.handled:
-        found.append((2, "the caller looks at the result before it relies on it"))
     if came.reported is not None:
         found.append((1, f"the caller reports the error: {came.reported}"))
     loops, stops = came.share(End.LOOPED), came.share(End.STOPPED)

@@ -1,4 +1,4 @@
-"""What is done about a fault in a region, where the user asks for something else than the error value."""
+"""What is done about a fault in a region, where something else than the error value is asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from stemrw.image import Image
 
 _COMPLETIONS = 4096
 """Accesses that `oblivious` may leave out per entry: each value of a byte is manufactured once in 762 reads."""
+
+_DIVISIONS = 64
+"""The same, where only divisions are meant to be left out."""
 
 _CHILD_STATUS = 1
 _BY_NAME = ("die", "oblivious", "retry", "end-thread", "end-child")
@@ -36,6 +39,20 @@ def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
             raise UsageError(text, file=image.path, hint="use another strategy")
     limit = {"oblivious": _COMPLETIONS, "end-child": _CHILD_STATUS}.get(name, 0)
     return (Strategy(name=name, limit=limit, address=address, why=why),)
+
+
+def left_out(fault_class: str, *, repeats: bool) -> Strategy | None:
+    """The strategy of a fault about which nobody can be told: the caller `repeats` the call for ever, all unchanged.
+
+    A division leaves nothing behind but two registers, and other processors give 0 where this one faults. What else is
+    left out may be missed in memory, and is not left out unless the user says so: None.
+    """
+    if fault_class != "divide" or not repeats:
+        return None
+    said = (
+        "no error value ends the caller's loop: a division that faults gives 0, as on other processors, and it goes on"
+    )
+    return Strategy(name="oblivious", limit=_DIVISIONS, why=said)
 
 
 def with_rules(

@@ -8,11 +8,12 @@ import pytest
 from elf_programs import compile_program, stripped, symbols
 from plan.test_evidence import MINUS_ONE, primary
 
+from stemrw.documents.fault_report import FaultClass
 from stemrw.documents.localization import Localization, LocalizedFrame
-from stemrw.documents.rules import SetErrno
+from stemrw.documents.rules import SetErrno, Strategy
 from stemrw.image import Image
 from stemrw.localize import identity
-from stemrw.plan import plan
+from stemrw.plan import plan, strategy_rules
 
 SOURCE = r"""
 .intel_syntax noprefix
@@ -238,6 +239,29 @@ behind_stored:
     ret
 END calls_stored
 
+FUNCTION divides
+    mov eax, dword ptr [rdi]
+    cdq
+.globl at_divides
+at_divides:
+    idiv dword ptr [rdi + 4]
+    mov dword ptr [rdi], eax
+    ret
+END divides
+
+FUNCTION calls_divides              /* do divides(p); while (p->quotient); -- it repeats what has failed */
+    push rbx
+    mov rbx, rdi
+1:  mov rdi, rbx
+    call divides
+.globl behind_divides
+behind_divides:
+    cmp dword ptr [rbx], 0
+    jne 1b
+    pop rbx
+    ret
+END calls_divides
+
 FUNCTION main
     sub rsp, 8
 1:  call calls_code
@@ -248,6 +272,7 @@ FUNCTION main
     call calls_canary
     call calls_quiet
     call calls_hushed
+    call calls_divides
     call calls_stored
     call calls_summed
 .globl behind_calls_summed
@@ -286,7 +311,14 @@ def image(program: Path) -> Image:
     return Image.open(stripped(program))
 
 
-def fault(image: Image, names: dict[str, int], function: str, *, alone: bool = False) -> Localization:
+def fault(
+    image: Image,
+    names: dict[str, int],
+    function: str,
+    *,
+    alone: bool = False,
+    kind: FaultClass = "null-dereference",
+) -> Localization:
     """A fault in a function, called by `calls_…`; `alone`: the backtrace ends there."""
     frames = [LocalizedFrame(index=0, address=names[f"at_{function}"], function=names[function])]
     if not alone:
@@ -295,7 +327,7 @@ def fault(image: Image, names: dict[str, int], function: str, *, alone: bool = F
         behind = names.get(f"behind_calls_{function}", names["behind_all"])
         frames.append(LocalizedFrame(index=2, address=behind, function=main))
     return Localization(
-        binary=identity(image), fault_class="null-dereference", fault_pc=names[f"at_{function}"],
+        binary=identity(image), fault_class=kind, fault_pc=names[f"at_{function}"],
         frames=tuple(frames), evidence=("the fault is here",),
     )  # fmt: skip
 
@@ -346,3 +378,28 @@ def test_test_of_a_slot_counts_and_the_check_of_a_canary_does_not(image: Image, 
     assert any("negative is special" in each for each in region.return_evidence)
     (chosen,) = (point for point in region.considered if point.verdict == "chosen")
     assert not any("the program ends" in each for each in chosen.reasons)
+
+
+def test_division_that_a_loop_would_repeat_for_ever_is_left_out(image: Image, names: dict[str, int]) -> None:
+    made = plan(fault(image, names, "divides", kind="divide"), image)
+    region = primary(made)
+    (rule,) = (rule for rule in region.rules if isinstance(rule, Strategy))
+    assert (region.address, rule.name, rule.limit) == (names["divides"], "oblivious", 64)
+    assert rule.why in region.why
+    assert names["calls_divides"] in {other.address for other in made.regions}, "for what cannot be left out"
+    assert plan(fault(image, names, "divides", kind="divide"), image, known=made.regions) == made
+
+
+def test_only_divisions_are_left_out_and_only_where_nothing_else_is_asked_for(
+    image: Image, names: dict[str, int]
+) -> None:
+    division = fault(image, names, "divides", kind="divide")
+    others = (
+        plan(fault(image, names, "divides"), image),
+        plan(division, image, strategy=strategy_rules("return", image)),
+        plan(division, image, return_value=7),
+        plan(division, image, nets=False),
+    )
+    for made in others:
+        assert not any(isinstance(rule, Strategy) for region in made.regions for rule in region.rules)
+        assert primary(made).address == names["calls_divides"]
