@@ -8,13 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import capstone
 
 JUMP_MNEMONICS = re.compile(r"j[a-z]+$|loopn?e?$")
 _RIP = re.compile(r"\[rip (?P<sign>[+-]) (?P<disp>0x[0-9a-f]+|\d+)\]")
 _HEX = re.compile(r"0x[0-9a-f]+$|\d+$")
+
+
+@cache
+def _is_call(mnemonic: str) -> bool:
+    return mnemonic == "call" or mnemonic.endswith(" call")
+
+
+@cache
+def _is_jump(mnemonic: str) -> bool:
+    return bool(JUMP_MNEMONICS.match(mnemonic.removeprefix("bnd ").removeprefix("notrack ")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +49,12 @@ class Instruction:
 
     @property
     def is_call(self) -> bool:
-        return self.mnemonic == "call" or self.mnemonic.endswith(" call")
+        return _is_call(self.mnemonic)
 
     @property
     def is_jump(self) -> bool:
         """Any jump, conditional or not."""
-        return bool(JUMP_MNEMONICS.match(self.mnemonic.removeprefix("bnd ").removeprefix("notrack ")))
+        return _is_jump(self.mnemonic)
 
     @property
     def is_unconditional(self) -> bool:

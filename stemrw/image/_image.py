@@ -36,6 +36,7 @@ class Image:
         self.path = Path(elf.path or "")
         self._debug_root = debug_root
         self._bodies: dict[int, tuple[Instruction, ...]] = {}
+        self._whole_bodies: dict[int, tuple[Instruction, ...]] = {}
         self._returns = Returns(self)
         self._owners = Owners(self)
         self._parents: dict[int, Owner] = {}
@@ -204,6 +205,12 @@ class Image:
 
     def whole_body(self, function: Function) -> tuple[Instruction, ...]:
         """The function with the parts that were split off it."""
+        known = self._whole_bodies.get(function.entry)
+        if known is None:
+            known = self._whole_bodies[function.entry] = tuple(self._gathered(function))
+        return known
+
+    def _gathered(self, function: Function) -> list[Instruction]:
         found = list(self.body(function))
         seen = {function.entry}
         for instruction in self.body(function):
@@ -214,7 +221,7 @@ class Image:
             if part is not None and part.entry not in seen and (part.fragment or target != part.entry):
                 seen.add(part.entry)
                 found += self.body(part)
-        return tuple(found)
+        return found
 
     def instruction_at(self, function: Function, address: int) -> Instruction | None:
         """The instruction that starts at an address; None where that is not an instruction boundary."""

@@ -17,7 +17,7 @@ from stemrw.runtime import RuntimeImage
 def check_rules(elf: Elf, plan: Plan) -> None:
     """Raises DocumentError: a rule is about code that the file does not have."""
     segments = elf.code_segments
-    first, end = min(s.address for s in segments), max(s.end for s in segments)
+    first, end = min((s.address for s in segments), default=0), max((s.end for s in segments), default=0)
     for rule in (*plan.rules, *(rule for region in plan.regions for rule in region.rules)):
         for address in _places(rule):
             if not first <= address <= end or (address == end and address != rule.end):
