@@ -231,7 +231,8 @@ def _code(
             tally.add("void", 0, 5, "no caller looks at the result")
     _other_tests(tally, elsewhere, constants, alone=not active)
     _others_branches(tally, reading, others)
-    _status(tally, _tests(seen) or _tests(elsewhere), found)
+    unseen = all(s.use is Use.LOST for s in (*seen, *elsewhere))
+    _status(tally, _tests(seen) or _tests(elsewhere), found, unseen=unseen)
     if any(s.use is Use.DEREFERENCED for s in (*seen, *elsewhere)):
         tally.add("integer", 0, 2, "it is used as an address: NULL")
     tally.add("integer", 0, 1, "the default: to most callers 0 is nothing, and as an address or index it harms least")
@@ -264,8 +265,15 @@ def _test(tally: _Tally, sighting: Sighting, constants: Constants) -> None:
     tally.add("integer", value, points, f"the caller tests it ({at:#x}: {sighting.instruction}{condition}): {why}")
 
 
-def _status(tally: _Tally, tests: Sequence[Sighting], found: Exits) -> None:
-    """Which side of a test for zero is the error, by what the function returns early and what at the end."""
+def _status(tally: _Tally, tests: Sequence[Sighting], found: Exits, *, unseen: bool) -> None:
+    """Which side of a test for zero is the error, by what the function returns early and what at the end.
+
+    `unseen`: nothing is known of what any caller does. Then this says no more than which value is not the usual one.
+    """
+    if unseen:
+        for value in sorted(found.early & set(_SMALL) - {0}, key=abs) if 0 in found.late else ():
+            tally.add("integer", value, 2, "early exits of the function return it, and 0 is what it returns at the end")
+        return
     if not any(s.constant == 0 and s.size == 4 and s.condition in _ZERO_CONDITIONS for s in tests[:1]):
         return
     for value in sorted(found.early & set(_SMALL), key=abs):

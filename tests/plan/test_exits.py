@@ -133,6 +133,18 @@ at_canary:
 END canary
 CALLER canary
 
+FUNCTION unseen                     /* as code, but entered through pointers only */
+    test rdi, rdi
+    je 1f
+.globl at_unseen
+at_unseen:
+    mov eax, dword ptr [rdi]
+    xor eax, eax
+    ret
+1:  mov eax, 3
+    ret
+END unseen
+
 FUNCTION helper
     inc dword ptr [rip + total]
     ret
@@ -350,6 +362,11 @@ def test_early_exits_tell_a_status_from_a_truth_value(
     region = primary(plan(fault(image, names, function, alone=alone), image))
     assert (region.address, region.return_value) == (names[function], value)
     assert any(said in each for each in region.return_evidence)
+
+
+def test_early_exit_is_the_error_where_no_caller_is_known(image: Image, names: dict[str, int]) -> None:
+    region = primary(plan(fault(image, names, "unseen", alone=True), image))
+    assert (region.address, region.return_value) == (names["unseen"], 3)
 
 
 def test_errno_is_set_where_its_address_outlives_the_call(image: Image, names: dict[str, int]) -> None:
