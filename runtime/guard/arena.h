@@ -39,7 +39,7 @@ struct block_record {
 };
 
 /* Of a page: the bytes that are a block in use, for translated code, which asks no further for an access that lies in
- * them (arch/x86_64/rules.c: emit_guard).  0, 0: none. */
+ * them (arch/x86_64/rules_guard.c).  0, 0: none. */
 struct page_span {
     uint16_t from, to;
 };

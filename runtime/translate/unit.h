@@ -118,7 +118,7 @@ struct builder {
 struct builder *builder_create(void);
 void builder_destroy(struct builder *builder);
 
-/* unit.c for rules.c */
+/* unit.c for the rules */
 uint32_t builder_literal(struct builder *builder, uint64_t value);
 void builder_fixup(struct builder *builder, enum fixup_kind kind, uint32_t index); /* for the 4 bytes just emitted */
 uint32_t builder_cold(struct builder *builder, struct cold cold);

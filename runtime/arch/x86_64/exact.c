@@ -1,6 +1,6 @@
 /* Where the program is, when control is somewhere in the code cache.
  *
- * Code that the translator puts in between (rules.c) keeps the program's rax, rcx, rdx, flags or a scratch register in
+ * Code that the translator puts in between (rules.h) keeps the program's rax, rcx, rdx, flags or a scratch register in
  * the context's spill slots for a few instructions.  No table says where: the few instructions from the last entry of
  * the source map up to rip are read again, and what they have saved or reloaded is noted.
  */
