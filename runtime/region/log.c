@@ -125,7 +125,8 @@ static size_t mapped(uintptr_t address, size_t size) {
 bool log_range(struct context *context, uintptr_t address, size_t size) {
     if (size > LOG_PROBED)
         size = mapped(address, size);
-    if (!size || fresh_holds(context, address, address + size))
+    const bool at_once = context->exact || size > GRANULE_BYTES; /* a store's granule is to be known to the filter */
+    if (!size || (at_once && fresh_holds(context, address, address + size)))
         return true;
     /* Where others write, or nobody (what a loader maps over): the same for each granule, and asked once. */
     if (context->exact || (size > GRANULE_BYTES && !private_until(address)))
