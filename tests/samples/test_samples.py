@@ -40,7 +40,6 @@ LIMITS = {
             "mutex",
         )
     },
-    ("stack-protector", "shared", "main"): "docs/limits.md: no caller in the file, and the early exit checks a canary",
     **{
         ("trapped-syscall", mode, "main"): "docs/limits.md: behind a filter that the program has installed, only code "
         "that has run in a region before is emulated"
