@@ -54,7 +54,7 @@ def test_the_manifest_says_so(program: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert _patch(program, out, "--region", "a..b", "--set", "rbx=3") == ""
     rules = json.loads(Path(f"{out}.manifest.json").read_text())["regions"][0]["rules"]
-    assert [rule["kind"] for rule in rules] == ["slice", "slice-exit", "slice-set"]
+    assert [rule["kind"] for rule in rules] == ["escalate", "slice", "slice-exit", "slice-set"]
     assert _patch(out, out, "--region", "work", "--strategy", "oblivious") == ""
     rules = json.loads(Path(f"{out}.manifest.json").read_text())["regions"][0]["rules"]
     assert [(rule["kind"], rule["name"]) for rule in rules] == [("strategy", "oblivious")]

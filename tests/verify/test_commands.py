@@ -194,6 +194,6 @@ def test_exit_status_and_table(sample: Sample, capsys: pytest.CaptureFixture[str
     assert call(["verify", path, "--replay", f"{NAME}.pie {CRASH}", "--check", f"{NAME}.pie {GOOD}"]) == 0
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
-    assert printed.splitlines()[-1] == "15 passed"
+    assert printed.splitlines()[-1] == "16 passed"
     assert call(["verify", path, "--check", f"{NAME}.pie {CRASH}"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "13 passed, 1 failed"
+    assert capsys.readouterr().out.splitlines()[-1] == "14 passed, 1 failed"
