@@ -7,7 +7,7 @@
 enum {
     PROBES = 8,
     YIELDS = 1000, /* to whoever has a lock that a rollback wants again; then it sleeps */
-    SLEEPS = 2000, /* of 50 µs */
+    SLEEPS = 10000, /* of 50 µs */
     SMALL = 0xffff,   /* a larger difference is no count of permits */
     BESIDE_BYTES = 16, /* from a lock's word on: owner, depth and users of pthread_mutex_t and of stdio's locks */
     FUTEX_WAKE = 1,
