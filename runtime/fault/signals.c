@@ -26,6 +26,7 @@ enum {
     NULL_PAGES = 64 << 10,
     STACK_REACH = 64 << 10, /* a fault this close to rsp, in memory that is not there, is the end of the stack */
     SI_KERNEL = 0x80,
+    TRAP_BRKPT = 1, /* also a step, where a hypervisor loses the bit of DR6 that says so; int3 has SI_KERNEL */
     TRAP_TRACE = 2,
     TRAP_FLAG_BITS = 0x100 | 0x400, /* TF and DF are not for the runtime's C */
 };
@@ -180,8 +181,9 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         at->rip = (uint64_t)&guarded_fault;
         return;
     }
-    if (signal == OS_SIGTRAP && (handlers_return(context, info, at) ||
-                                 (context && info->code == TRAP_TRACE && handlers_stepped(context, at))))
+    const bool stepped = info->code == TRAP_TRACE || info->code == TRAP_BRKPT;
+    if (signal == OS_SIGTRAP &&
+        (handlers_return(context, info, at) || (context && stepped && handlers_stepped(context, at))))
         return;
     uintptr_t pc = at->rip - (signal == OS_SIGTRAP);
     const bool in_cache = context && context->depth && cache_contains(pc);
