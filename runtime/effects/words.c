@@ -7,9 +7,13 @@
 enum {
     PROBES = 8,
     YIELDS = 1000, /* to whoever has a lock that a rollback wants again; then it sleeps */
-    SLEEPS = 10000, /* of 50 µs */
+    SLEEPS = 2000, /* of 50 µs */
     SMALL = 0xffff,   /* a larger difference is no count of permits */
     BESIDE_BYTES = 16, /* from a lock's word on: owner, depth and users of pthread_mutex_t and of stdio's locks */
+    MUTEX_KIND = 16,   /* offsets in glibc's pthread_mutex_t */
+    MUTEX_SPINS = 20,
+    KIND_MASK = 127,
+    KIND_ADAPTIVE = 3,
     FUTEX_WAKE = 1,
     FUTEX_UNLOCK_PI = 7,
     FUTEX_PRIVATE = 128,
@@ -370,6 +374,12 @@ static bool still_holds(uintptr_t address, const uint64_t *data, size_t size) {
     return true;
 }
 
+/* An adaptive mutex has beside its word how long it is worth to wait for it: a guess, which everybody corrects. */
+static bool is_guess(uintptr_t mutex, const struct record *bytes) {
+    return mutex && bytes->operand == mutex + MUTEX_SPINS && bytes->size == sizeof(uint16_t) &&
+           (read(mutex + MUTEX_KIND, 4) & KIND_MASK) == KIND_ADAPTIVE;
+}
+
 bool published_undo(const struct record *record) {
     const uint64_t *header = record->data, *data = header + PUBLISHED_BYTES;
     struct word *word = (struct word *)header[PUBLISHED_WORD];
@@ -383,7 +393,7 @@ bool published_undo(const struct record *record) {
         at = (uint64_t)bytes.data;
         if (!is_published(&bytes, header))
             continue;
-        ours = still_holds(bytes.operand, data, bytes.size);
+        ours = is_guess(address, &bytes) || still_holds(bytes.operand, data, bytes.size);
         data += (bytes.size + 7) / 8;
     }
     return ours;
