@@ -25,7 +25,11 @@ def summary(manifest: Manifest, output: Path) -> str:
         lines.append(Text.assemble("  region ", (region_name(region), "cyan"), f", {region.size} bytes"))
         lines += [Text(f"    {printable(why)}") for why in region.why]
         lines.append(Text.assemble("    a rescue returns ", (returned_value(region), "green"), _because(region)))
-        lines += [Text(f"    {rule.kind}: {printable(rule.why)}") for rule in region.rules if rule.why]
+        lines += [
+            Text(f"    {rule.kind}: {printable(rule.why)}")
+            for rule in region.rules
+            if rule.why and rule.why not in region.why
+        ]
     if manifest.rules:
         lines.append(Text("  whole file"))
         lines += [Text(f"    {rule.kind}: {printable(rule.why)}") for rule in manifest.rules if rule.why]

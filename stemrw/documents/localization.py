@@ -68,4 +68,6 @@ class Localization(Document):
     """Frames of this file, innermost first, in which the misused heap block was allocated; `index` counts there."""
     below: bool = False
     """What was accessed lies below that block."""
+    library: str | None = None
+    """The file that the innermost frame had called into, where the fault was not in this one."""
     evidence: tuple[str, ...] = ()

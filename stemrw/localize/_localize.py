@@ -82,8 +82,14 @@ def localize(
         predicate=report.predicate,
         allocated=tuple(_allocated(report, match, image)),
         below=report.block is not None and (report.block.offset or 0) < 0,
+        library=_library(report, frames),
         evidence=tuple(evidence),
     )
+
+
+def _library(report: FaultReport, frames: list[LocalizedFrame]) -> str | None:
+    inner = frames[0].index - 1 if frames else -1
+    return report.backtrace[inner].module if 0 <= inner < len(report.backtrace) else None
 
 
 def _cpu_seconds(report: FaultReport) -> float | None:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from stemrw.image import Function
 from stemrw.plan._flow import Sighting, Use, follow
-from stemrw.plan._operands import CALLEE_SAVED, operands
+from stemrw.plan._operands import CALLEE_SAVED, constant_set, operands
 from stemrw.plan._reading import Reading
 
 _MAXIMUM_CALLERS = 24
@@ -44,13 +44,27 @@ def other_sites(reading: Reading, function: Function, active: Sequence[Site]) ->
     return [Site(call.end, caller) for call, caller in calls if call.is_call and call.end != known]
 
 
+def in_loop(reading: Reading, site: Site) -> bool:
+    """Whether a way leads from behind the call back to it."""
+    return site.behind in reading.leads_back(site.caller, site.behind)
+
+
 def takes_double(reading: Reading, site: Site) -> bool:
-    """Whether xmm0 is read after the call before it is written, and rax is not."""
+    """Whether xmm0 is read after the call before it is written, and rax is not.
+
+    A call of a function with a variable number of arguments reads as many vector registers as al says.
+    """
     read, address = reading.code(site.caller), site.behind
+    vectors = 0
     for _ in range(10):
         instruction = read(address)
-        if instruction is None or instruction.is_call or instruction.is_stop or instruction.is_jump:
+        if instruction is not None and instruction.is_call:
+            return vectors > 0
+        if instruction is None or instruction.is_stop or instruction.is_jump:
             return False
+        constant = constant_set(instruction)
+        if constant is not None and constant[0] == "rax":
+            vectors = constant[1]
         destination, _, source = instruction.operands.partition(",")
         if _XMM_SOURCE.search(instruction.operands):
             if instruction.mnemonic.startswith(("pxor", "xorp", "vpxor", "vxorp")):

@@ -11,9 +11,11 @@ from typing import Literal, get_args
 
 from stemrw.documents.evidence import RescuePoint, ValueCandidate
 from stemrw.documents.localization import Localization
-from stemrw.documents.rules import Strategy
+from stemrw.documents.rules import AnyRule
 from stemrw.errors import LocalizationError
+from stemrw.plan._calls import in_loop
 from stemrw.plan._frames import Candidate, candidates_of, cycle, outside_of_library
+from stemrw.plan._library_call import library_call
 from stemrw.plan._mine import Result, by_type, mine
 from stemrw.plan._reading import Reading
 from stemrw.plan._rescue import Rated, rate
@@ -88,21 +90,29 @@ def choose(
     inside = in_cycle[-1] if best.candidate in in_cycle else best.candidate
     outer = candidates[candidates.index(inside) + 1 :]
     added = _nets(localization, chosen, outer, reading) if nets else []
-    strategy = _strategy(localization, rated[0], best) if nets and strategies else None
-    if strategy is not None and rated[0].result is not None:
-        said = f"safety net: the best function to return from, for what {rated[0].candidate.function} cannot leave out"
-        added = [Choice(chosen.candidate, chosen.result, (said,)), *added]
-        best = rated[0]
-        result = replace(rated[0].result, rules=(*rated[0].result.rules, strategy))
-        chosen = Choice(best.candidate, result, (_place(localization, best.candidate), strategy.why))
+    instead = _instead(localization, reading, candidates, rated[0], best) if nets and strategies else ()
+    if instead and rated[0].result is not None:
+        if best is not rated[0]:
+            said = (
+                f"safety net: the best function to return from, for what {rated[0].candidate.function} cannot leave out"
+            )
+            added = [Choice(chosen.candidate, chosen.result, (said,)), *added]
+            best = rated[0]
+        result = replace(rated[0].result, rules=(*rated[0].result.rules, *instead))
+        chosen = Choice(best.candidate, result, (_place(localization, best.candidate), instead[0].why))
     return [replace(chosen, considered=_considered(rated, best, added)), *added]
 
 
-def _strategy(localization: Localization, innermost: Rated, best: Rated) -> Strategy | None:
-    """What is done about the fault in the function that it lies in, if that is no place to return from."""
-    if innermost is best or innermost.result is None or innermost.candidate.frame.index != 0:
-        return None
-    return left_out(localization.fault_class or "", repeats=innermost.result.repeats)
+def _instead(
+    localization: Localization, reading: Reading, candidates: Sequence[Candidate], innermost: Rated, best: Rated
+) -> tuple[AnyRule, ...]:
+    """What is done about the fault in the innermost function, in place of a return from it or one further out."""
+    if innermost.result is None or innermost.candidate is not candidates[0]:
+        return ()
+    if innermost.candidate.frame.index == 0:
+        repeats = innermost.result.repeats and innermost is not best
+        return left_out(localization.fault_class or "", repeats=repeats)
+    return () if innermost.hazardous else library_call(localization, reading, candidates)
 
 
 def _given(localization: Localization, reading: Reading, candidate: Candidate, policy: Policy) -> Choice:
@@ -212,10 +222,7 @@ def _passed(rated: Rated) -> str:
 
 def _in_loop(reading: Reading, candidate: Candidate) -> bool:
     """Whether the active call of a function lies in a loop."""
-    if not candidate.sites:
-        return False
-    site = candidate.sites[0]
-    return site.behind in reading.leads_back(site.caller, site.behind)
+    return bool(candidate.sites) and in_loop(reading, candidate.sites[0])
 
 
 # Safety nets

@@ -72,17 +72,31 @@ def slice_rules(
     if owner is None or end not in _reach(owner.function) or not owner.function.entry < start < end:
         hint = "`stemrw inspect --functions` lists functions; A lies behind the entry, B behind A"
         raise LocalizationError(f"--region {text}: A and B are not in one function", file=image.path, hint=hint)
-    code = _steps(owner.function, image)
     values = dict(_set(text) for text in sets)
     if len(values) < len(sets):
         raise UsageError("--set is given twice for one register", hint="give one of them")
-    piece = _Piece(start, end, target, code, image)
+    piece = _Piece(start, end, target, owner.function.entry, _steps(owner.function, image), image)
     piece.check(frozenset(values))
     why = f"--region {text}: skipped when it faults, the function goes on at {target:#x}"
-    rules: list[AnyRule] = [Slice(address=start, end=end, resume=target, why=why)]
+    return owner.function.entry, _rules(piece, values, why)
+
+
+def call_rules(start: int, end: int, function: Function, image: Image, value: int, why: str) -> tuple[AnyRule, ...]:
+    """A call of another file's function as a slice: when it faults it is as if it had returned `value`.
+
+    Raises LocalizationError: what is behind it takes more from it than rax, or nothing there moves on.
+    """
+    piece = _Piece(start, end, end, function.entry, _steps(function, image), image, is_call=True)
+    piece.check(frozenset(("rax",)))
+    return _rules(piece, {"rax": value & ((1 << 64) - 1)}, why)
+
+
+def _rules(piece: _Piece, values: dict[str, int], why: str) -> tuple[AnyRule, ...]:
+    start = piece.start
+    rules: list[AnyRule] = [Slice(address=start, end=piece.end, resume=piece.resume, why=why)]
     rules += [SliceExit(address=address, slice=start) for address in sorted(piece.exits())]
     rules += [SliceSet(address=start, register_name=name, value=value) for name, value in sorted(values.items())]
-    return owner.function.entry, tuple(rules)
+    return tuple(rules)
 
 
 def _set(text: str) -> tuple[str, int]:
@@ -105,8 +119,12 @@ class _Piece:
     start: int
     end: int
     resume: int
+    entry: int
+    """Of the function; parts that were split off it may lie lower."""
     code: dict[int, _Step]
     image: Image
+    is_call: bool = False
+    """It is one call: nothing leads into it, and it leaves the stack as it was, and nothing behind it but a result."""
 
     def __contains__(self, address: int) -> bool:
         return self.start <= address < self.end
@@ -125,6 +143,16 @@ class _Piece:
                 self._refuse("no instruction of the function begins there", address)
         if self.resume in self:
             self._refuse("the function cannot go on inside the slice", self.resume)
+        if not self.is_call:
+            self._check_ways_in()
+            self._check_stack()
+        self._check_values(given)
+        self._check_progress()
+
+    def _refuse(self, text: str, address: int, hint: str = "choose A and B otherwise") -> None:
+        raise LocalizationError(f"--region A..B: {text}", file=self.image.path, address=address, hint=hint)
+
+    def _check_ways_in(self) -> None:
         for step in self.code.values():
             if step.address in self:
                 continue
@@ -133,16 +161,10 @@ class _Piece:
             for way in step.ways or ():
                 if way in self and way != self.start:
                     self._refuse(f"this branch leads into the slice, to {way:#x}", step.address)
-        self._check_stack()
-        self._check_values(given)
-        self._check_progress()
-
-    def _refuse(self, text: str, address: int, hint: str = "choose A and B otherwise") -> None:
-        raise LocalizationError(f"--region A..B: {text}", file=self.image.path, address=address, hint=hint)
 
     def _check_stack(self) -> None:
         depths: dict[int, int | None] = {}
-        work = deque([(min(self.code), 0)])
+        work = deque([(self.entry, 0)])
         while work:
             address, depth = work.popleft()
             step = self.code.get(address)
@@ -186,7 +208,8 @@ class _Piece:
         """What is read behind it, only it can have produced, and nobody has given a value."""
         promised = _live(self.code, unknown=frozenset(), calls=frozenset())[self.start]
         again = replace(self.code[self.start], reads=promised, kills=_ALL, ways=())  # the next record's turn
-        wanted = _live(self.code | {self.start: again}, unknown=_ALL, calls=_ARGUMENTS)[self.resume]
+        unknown, calls = (frozenset[str](), frozenset[str]()) if self.is_call else (_ALL, _ARGUMENTS)
+        wanted = _live(self.code | {self.start: again}, unknown=unknown, calls=calls)[self.resume]
         missing = (wanted & self._produced()) - promised - given
         if not missing:
             return

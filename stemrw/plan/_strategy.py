@@ -41,18 +41,18 @@ def strategy_rules(name: str, image: Image) -> tuple[AnyRule, ...]:
     return (Strategy(name=name, limit=limit, address=address, why=why),)
 
 
-def left_out(fault_class: str, *, repeats: bool) -> Strategy | None:
+def left_out(fault_class: str, *, repeats: bool) -> tuple[Strategy, ...]:
     """The strategy of a fault about which nobody can be told: the caller `repeats` the call for ever, all unchanged.
 
     A division leaves nothing behind but two registers, and other processors give 0 where this one faults. What else is
-    left out may be missed in memory, and is not left out unless the user says so: None.
+    left out may be missed in memory, and is not left out unless the user says so: no rule.
     """
     if fault_class != "divide" or not repeats:
-        return None
+        return ()
     said = (
         "no error value ends the caller's loop: a division that faults gives 0, as on other processors, and it goes on"
     )
-    return Strategy(name="oblivious", limit=_DIVISIONS, why=said)
+    return (Strategy(name="oblivious", limit=_DIVISIONS, why=said),)
 
 
 def with_rules(

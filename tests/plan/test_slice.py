@@ -131,6 +131,33 @@ stuck_b:
   ret
 done stuck
 
+function split                      # a part of it lies lower
+  push %rbx
+  .cfi_def_cfa_offset 16
+  xor %ebx, %ebx
+split_a:
+  mov (%rdi), %rax
+  test %rax, %rax
+  je split_cold
+  add %rax, %rbx
+split_b:
+  add $8, %rdi
+  dec %rsi
+  jne split_a
+split_out:
+  mov %rbx, %rax
+  pop %rbx
+  ret
+done split
+.section .text.unlikely,"ax",@progbits
+  .cfi_startproc
+  .cfi_def_cfa_offset 16
+split_cold:
+  xor %ebx, %ebx
+  jmp split_out
+  .cfi_endproc
+.text
+
 .globl main
 .type main, @function
 main:
@@ -170,6 +197,13 @@ def test_numbers_and_offsets_name_the_same(image: Image) -> None:
     assert [rule.model_copy(update={"why": ""}) for rule in one] == [
         rule.model_copy(update={"why": ""}) for rule in other
     ]
+
+
+def test_a_part_of_the_function_may_lie_below_it(image: Image) -> None:
+    function, rules = slice_rules("split_a..split_b", image)
+    exits = {rule.address for rule in rules if isinstance(rule, SliceExit)}
+    assert exits == {_symbol(image, "split_b"), _symbol(image, "split_cold")}
+    assert min(exits) < function == _symbol(image, "split")
 
 
 def test_elsewhere(image: Image) -> None:
