@@ -20,6 +20,7 @@ from stemrw.plan._mine import Result, by_type, mine
 from stemrw.plan._reading import Reading
 from stemrw.plan._rescue import Rated, rate
 from stemrw.plan._strategy import left_out
+from stemrw.text import counted
 
 Policy = Literal["evidence", "types", "minus-one"]
 """How value and place are chosen: by all evidence; by type and width in the crashing function; -1 from there."""
@@ -251,8 +252,7 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
             result = mine(reading, candidate.function, candidate.sites, candidate.inside)
             found.append(Choice(candidate, result, (f"safety net: {why}",)))
 
-    name = chosen.candidate.function
-    add(next(filter(usable, outer), None), f"a caller of {name}, for faults that its error value causes")
+    add(*_for_its_callers(chosen, [c for c in outer if usable(c)], reading))
     doubt = _doubt(localization, chosen)
     if not doubt and chosen.result.kind == "void" and any(_in_loop(reading, c) for c in (chosen.candidate, *outer)):
         doubt = "a loop around it may wait for what a call that cannot report an error has not done"
@@ -262,6 +262,16 @@ def _nets(localization: Localization, chosen: Choice, outer: Sequence[Candidate]
         last = next(filter(usable, reversed(outer)), None)
         add(last, f"the outermost function of this file in the backtrace, because {doubt}")
     return found
+
+
+def _for_its_callers(chosen: Choice, outer: Sequence[Candidate], reading: Reading) -> tuple[Candidate | None, str]:
+    """The nearest function further out whose own error value does not cause the next fault; else the nearest."""
+    said = f"a caller of {chosen.candidate.function}, for faults that its error value causes"
+    for passed, candidate in enumerate(outer[:_MAXIMUM_CLIMB]):
+        if mine(reading, candidate.function, candidate.sites, candidate.inside).hazard is None:
+            nearer = counted(passed, "nearer one")
+            return candidate, f"{said}; {nearer} would cause more of them by theirs" if passed else said
+    return next(iter(outer), None), said
 
 
 def _doubt(localization: Localization, chosen: Choice) -> str | None:
