@@ -10,11 +10,11 @@
 #include <stddef.h>
 
 #include "arch/x86_64/unistd.h"
-#include "os/linux.h"
 #include "guard/arena.h"
 #include "include/abi.h"
 #include "include/rules.h"
 #include "include/state.h"
+#include "os/linux.h"
 #include "region/context.h"
 #include "region/runtime.h"
 #include "translate/cache.h"

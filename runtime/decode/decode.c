@@ -50,8 +50,8 @@ struct rule {
 
 enum { AXES = 8, MEMORY_FORM = 0, REGISTER_FORM = 1 };
 enum { MEMORY_LOCKABLE = 1 << 5, MEMORY_LOCKS = 1 << 6 }; /* in class.memory */
-enum { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 }; /* values of AXIS_PP */
-enum { SIZE_DEFAULT, SIZE_16, SIZE_W };                /* values of AXIS_OSZ */
+enum { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 };    /* values of AXIS_PP */
+enum { SIZE_DEFAULT, SIZE_16, SIZE_W };                   /* values of AXIS_OSZ */
 enum { LONGEST = 15, VALID_ANYWHERE = 0x7fff };
 enum { RCX = 1, RSP = 4, RBP = 5 };
 
@@ -78,19 +78,16 @@ struct state {
 };
 
 /* The value on an axis; set at most once, from 0. */
-INLINE unsigned on(const struct state *s, unsigned axis)
-{
+INLINE unsigned on(const struct state *s, unsigned axis) {
     return s->select >> 4 * axis & 15;
 }
 
-INLINE void put(struct state *s, unsigned axis, unsigned value)
-{
+INLINE void put(struct state *s, unsigned axis, unsigned value) {
     s->select |= value << 4 * axis;
 }
 
 /* `size` (1..8) bytes at offset `at`, sign extended; the caller has checked that they are within s->limit. */
-INLINE int64_t signed_bytes(const struct state *s, unsigned at, unsigned size)
-{
+INLINE int64_t signed_bytes(const struct state *s, unsigned at, unsigned size) {
     const uint8_t *p = s->code + at;
     uint64_t value = 0;
     unsigned unused = 64 - 8 * size;
@@ -104,8 +101,7 @@ INLINE int64_t signed_bytes(const struct state *s, unsigned at, unsigned size)
 }
 
 /* The size function number `index` at this operand size and mode, or at this vector length. */
-INLINE unsigned size_at(const struct state *s, unsigned index)
-{
+INLINE unsigned size_at(const struct state *s, unsigned index) {
     unsigned length = on(s, AXIS_LENGTH);
     if (index < SIZES_BY_LENGTH)
         return sizes[index][s->column];
@@ -113,8 +109,7 @@ INLINE unsigned size_at(const struct state *s, unsigned index)
 }
 
 /* Take a legacy prefix byte; false if `byte` is none. */
-INLINE bool take_prefix(struct state *s, uint8_t byte)
-{
+INLINE bool take_prefix(struct state *s, uint8_t byte) {
     switch (byte) {
     case 0x66:
         s->operand_size = true;
@@ -146,8 +141,7 @@ INLINE bool take_prefix(struct state *s, uint8_t byte)
 }
 
 /* Legacy and REX prefixes up to the first other byte; false if the bytes end. */
-INLINE bool prefixes(struct state *s)
-{
+INLINE bool prefixes(struct state *s) {
     struct instruction *out = s->out;
     for (; s->at < s->limit; s->at++) {
         uint8_t byte = s->code[s->at];
@@ -169,8 +163,7 @@ INLINE bool prefixes(struct state *s)
 }
 
 /* The four-byte prefix of EVEX: 62 · R X B R' 0 m m m · W v v v v 1 p p · z L' L b V' a a a (RXBR'vV' inverted). */
-INLINE bool evex_prefix(struct state *s)
-{
+INLINE bool evex_prefix(struct state *s) {
     static const uint8_t maps[8] = {0, MAP_EVEX_1, MAP_EVEX_2, MAP_EVEX_3, 0, MAP_EVEX_5, MAP_EVEX_6, 0};
     const uint8_t *p = s->code + s->at;
     if (s->at + 4 >= s->limit || (p[1] & 8) || !(p[2] & 4) || !maps[p[1] & 7])
@@ -185,8 +178,7 @@ INLINE bool evex_prefix(struct state *s)
 }
 
 /* VEX with three bytes (C4) and XOP (8F): lead · R X B m m m m m · W v v v v L p p. */
-INLINE bool vex3_prefix(struct state *s, bool xop)
-{
+INLINE bool vex3_prefix(struct state *s, bool xop) {
     const uint8_t *p = s->code + s->at;
     unsigned map = p[1] & 31;
     if (s->at + 3 >= s->limit || map < (xop ? 8 : 1) || map > (xop ? 10 : 3))
@@ -200,8 +192,7 @@ INLINE bool vex3_prefix(struct state *s, bool xop)
 }
 
 /* VEX, XOP and EVEX prefixes, whose first byte is at s->at; false if invalid. */
-INLINE bool vector_prefix(struct state *s, uint8_t lead)
-{
+INLINE bool vector_prefix(struct state *s, uint8_t lead) {
     const uint8_t *p = s->code + s->at;
     if (s->lock || s->repeat || s->operand_size || s->out->rex)
         return false;
@@ -235,8 +226,7 @@ INLINE bool vector_prefix(struct state *s, uint8_t lead)
 }
 
 /* Whether the byte at s->at starts a VEX, XOP or EVEX prefix rather than pop, les, lds or bound. */
-INLINE bool starts_vector_prefix(const struct state *s, uint8_t byte)
-{
+INLINE bool starts_vector_prefix(const struct state *s, uint8_t byte) {
     if ((byte | 1) != 0xc5 && byte != 0x62 && byte != 0x8f)
         return false;
     if (s->at + 2 >= s->limit)
@@ -248,8 +238,7 @@ INLINE bool starts_vector_prefix(const struct state *s, uint8_t byte)
 }
 
 /* Escape bytes, mandatory prefix and operand size of a legacy instruction; false if the bytes end. */
-INLINE bool legacy_map(struct state *s, uint8_t byte)
-{
+INLINE bool legacy_map(struct state *s, uint8_t byte) {
     if (byte == 0x0f) {
         s->map = MAP_TWO_BYTE;
         if (++s->at >= s->limit)
@@ -268,8 +257,7 @@ INLINE bool legacy_map(struct state *s, uint8_t byte)
 }
 
 /* The opcode byte and, if there is one, the ModRM byte; returns the entry for the opcode, 0 if invalid. */
-INLINE unsigned opcode_entry(struct state *s)
-{
+INLINE unsigned opcode_entry(struct state *s) {
     if (s->at >= s->limit)
         return 0;
     uint8_t opcode = s->code[s->at];
@@ -291,13 +279,11 @@ INLINE unsigned opcode_entry(struct state *s)
 }
 
 /* EVEX.b with a register: rounding mode or suppressed exceptions. */
-INLINE bool is_rounding(const struct state *s)
-{
+INLINE bool is_rounding(const struct state *s) {
     return s->out->vex == 4 && (s->evex & 0x10) && on(s, AXIS_FORM) == REGISTER_FORM;
 }
 
-INLINE const struct class *find_class(struct state *s)
-{
+INLINE const struct class *find_class(struct state *s) {
     unsigned entry = opcode_entry(s);
     if (s->out->vex == 4) /* with rounding, L'L is the mode, and the vector has its full length */
         put(s, AXIS_LENGTH, is_rounding(s) ? 2 : s->evex >> 5 & 3);
@@ -308,8 +294,7 @@ INLINE const struct class *find_class(struct state *s)
 }
 
 /* Whether the fields of a VEX, XOP or EVEX prefix that choose no instruction are as they must be. */
-INLINE bool vector_fields_allowed(const struct state *s, const struct class *class, unsigned rule)
-{
+INLINE bool vector_fields_allowed(const struct state *s, const struct class *class, unsigned rule) {
     bool memory_form = on(s, AXIS_FORM) == MEMORY_FORM;
     if (rule & RULE_VVVV_USED) {
         if ((rule & RULE_VVVV_BELOW_8) && s->wide && s->vvvv > 7)
@@ -328,26 +313,23 @@ INLINE bool vector_fields_allowed(const struct state *s, const struct class *cla
 }
 
 /* 16-bit near branches: AMD truncates the instruction pointer, Intel ignores the prefix. */
-INLINE bool is_short_pointer_branch(const struct state *s, const struct class *class)
-{
+INLINE bool is_short_pointer_branch(const struct state *s, const struct class *class) {
     unsigned flow = class->control & 15;
     bool near = flow >= FLOW_JUMP && flow <= FLOW_RETURN;
     return near && !s->out->vex && s->operand_size && on(s, AXIS_OSZ) != SIZE_W;
 }
 
 /* Whether the class is valid with these prefixes, this operand size, mode, form and vector length. */
-INLINE bool valid_here(const struct state *s, const struct class *class)
-{
-    unsigned needed = 1u << (VALID_FORM + on(s, AXIS_FORM)) | 1u << (VALID_PP + on(s, AXIS_PP))
-                      | 1u << (VALID_OSZ + on(s, AXIS_OSZ)) | 1u << (VALID_MODE + on(s, AXIS_MODE));
+INLINE bool valid_here(const struct state *s, const struct class *class) {
+    unsigned needed = 1u << (VALID_FORM + on(s, AXIS_FORM)) | 1u << (VALID_PP + on(s, AXIS_PP)) |
+                      1u << (VALID_OSZ + on(s, AXIS_OSZ)) | 1u << (VALID_MODE + on(s, AXIS_MODE));
     if (!is_rounding(s))
         needed |= 1u << (VALID_LENGTH + on(s, AXIS_LENGTH));
     return (class->valid & needed) == needed;
 }
 
 /* Whether register extensions are ones that the class has registers for. */
-INLINE bool extensions_allowed(const struct state *s, const struct class *class, unsigned rule)
-{
+INLINE bool extensions_allowed(const struct state *s, const struct class *class, unsigned rule) {
     bool in_register = on(s, AXIS_FORM) == REGISTER_FORM || (class->bits & CLASS_IGNORES_MOD);
     if ((rule & RULE_PLAIN_REG) && s->high_reg)
         return false;
@@ -357,8 +339,7 @@ INLINE bool extensions_allowed(const struct state *s, const struct class *class,
 }
 
 /* Whether everything that was decoded so far is valid for the class. */
-INLINE bool allowed(const struct state *s, const struct class *class)
-{
+INLINE bool allowed(const struct state *s, const struct class *class) {
     if (class->valid != VALID_ANYWHERE && !valid_here(s, class))
         return false;
     if (s->lock && !(on(s, AXIS_FORM) == MEMORY_FORM && (class->memory & MEMORY_LOCKABLE)))
@@ -371,8 +352,7 @@ INLINE bool allowed(const struct state *s, const struct class *class)
 
 /* Whether the vector registers of a gather, an AMX product or a complex multiplication are as distinct as they must
  * be (called when the index is known). */
-INLINE bool distinct_registers(const struct state *s, const struct class *class)
-{
+INLINE bool distinct_registers(const struct state *s, const struct class *class) {
     unsigned rule = rules[class->rule].bits;
     if (!(rule & RULE_UNIQUE))
         return true;
@@ -390,8 +370,7 @@ INLINE bool distinct_registers(const struct state *s, const struct class *class)
 }
 
 /* Base, index and scale from a SIB byte; returns the base field (5 means: by mod), or -1 if the bytes end. */
-INLINE int sib(struct state *s, bool vector)
-{
+INLINE int sib(struct state *s, bool vector) {
     if (s->at >= s->limit)
         return -1;
     struct instruction *out = s->out;
@@ -408,8 +387,7 @@ INLINE int sib(struct state *s, bool vector)
 }
 
 /* 16-bit addressing (67 in 32-bit mode). */
-INLINE void address_16(struct state *s)
-{
+INLINE void address_16(struct state *s) {
     static const uint8_t bases[8] = {3, 3, 5, 5, 6, 7, 5, 3};
     static const uint8_t indexes[8] = {6, 7, 6, 7, REG_NONE, REG_NONE, REG_NONE, REG_NONE};
     unsigned mod = s->modrm >> 6, rm = s->modrm & 7;
@@ -420,8 +398,7 @@ INLINE void address_16(struct state *s)
 }
 
 /* The addressing form behind a ModRM byte with mod != 3; false if the bytes end or a SIB byte is missing. */
-INLINE bool address(struct state *s, const struct class *class)
-{
+INLINE bool address(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     unsigned mod = s->modrm >> 6;
     int base = s->modrm & 7;
@@ -445,8 +422,7 @@ INLINE bool address(struct state *s, const struct class *class)
 }
 
 /* The displacement, whose size is known; false if the bytes end. */
-INLINE bool displacement(struct state *s, const struct class *class)
-{
+INLINE bool displacement(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     if (!out->displacement_size)
         return true;
@@ -461,8 +437,7 @@ INLINE bool displacement(struct state *s, const struct class *class)
 }
 
 /* The memory operand: kind, access, size, address; false if the bytes end. */
-INLINE bool memory_operand(struct state *s, const struct class *class)
-{
+INLINE bool memory_operand(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     bool modrm_operand = on(s, AXIS_FORM) == MEMORY_FORM && !(class->bits & CLASS_IGNORES_MOD);
     if (!modrm_operand && !(rules[class->rule].bits & RULE_MEMORY_IN_REGISTER_FORM))
@@ -483,8 +458,7 @@ INLINE bool memory_operand(struct state *s, const struct class *class)
 }
 
 /* All immediates; false if the bytes end. */
-INLINE bool immediate(struct state *s, const struct class *class)
-{
+INLINE bool immediate(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     unsigned kind = immediates[class->immediate].kind;
     unsigned size = size_at(s, immediates[class->immediate].size), at = s->at;
@@ -505,15 +479,13 @@ INLINE bool immediate(struct state *s, const struct class *class)
 }
 
 /* Number of a byte register: without REX, 4..7 are ah, ch, dh, bh. */
-INLINE unsigned byte_register(const struct state *s, unsigned number)
-{
+INLINE unsigned byte_register(const struct state *s, unsigned number) {
     return s->out->rex || number < 4 ? number : number - 4;
 }
 
 /* Whether an instruction that writes rsp explicitly moves it by a constant: add/sub/and/inc/dec of all its bits with
  * at most an immediate, or lea from rsp alone. */
-INLINE bool adjusts_stack(const struct state *s, const struct class *class)
-{
+INLINE bool adjusts_stack(const struct state *s, const struct class *class) {
     const struct instruction *out = s->out;
     if (!(class->bits & CLASS_ADJUSTING) || (class->bits & CLASS_BYTE_RM))
         return false;
@@ -523,8 +495,7 @@ INLINE bool adjusts_stack(const struct state *s, const struct class *class)
 }
 
 /* The stack effect of an instruction that writes rsp, as an operand or implicitly. */
-INLINE void stack_pointer_written(struct state *s, const struct class *class, bool operand)
-{
+INLINE void stack_pointer_written(struct state *s, const struct class *class, bool operand) {
     struct instruction *out = s->out;
     if (out->stack != STACK_NONE)
         out->stack_bytes = (uint16_t)size_at(s, class->stack_bytes);
@@ -535,14 +506,12 @@ INLINE void stack_pointer_written(struct state *s, const struct class *class, bo
 }
 
 /* A role (enum access) of register number 0: bit 0 if read, bit 16 if written. */
-INLINE uint32_t role_bits(unsigned role)
-{
+INLINE uint32_t role_bits(unsigned role) {
     return (role & 1u) | (role & 2u) << 15;
 }
 
 /* General registers read and written; the stack effect if rsp is written. */
-INLINE void registers(struct state *s, const struct class *class)
-{
+INLINE void registers(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     unsigned field = out->modrm_offset ? s->modrm : s->code[out->opcode_offset];
     unsigned reg = (field >> 3 & 7) | (s->high_reg & 8), rm = (field & 7) | s->high_base;
@@ -567,8 +536,7 @@ INLINE void registers(struct state *s, const struct class *class)
 }
 
 /* Flags; not "written" if a count may leave all as they are. */
-INLINE void flags(struct state *s, const struct class *class)
-{
+INLINE void flags(struct state *s, const struct class *class) {
     struct instruction *out = s->out;
     out->flags_read = flag_sets[class->flags].read;
     out->flags_written = flag_sets[class->flags].written;
@@ -582,8 +550,7 @@ INLINE void flags(struct state *s, const struct class *class)
 }
 
 /* int 0x80: the kernel sees all registers, answers in rax, and keeps the flags. */
-INLINE void system_call(struct state *s)
-{
+INLINE void system_call(struct state *s) {
     s->out->flow = FLOW_SYSCALL;
     s->out->flags_read = FLAGS_ARITHMETIC | FLAG_DF;
     s->out->reads = s->wide ? 0xffff : 0xff;
@@ -591,8 +558,7 @@ INLINE void system_call(struct state *s)
 }
 
 /* How control continues. */
-INLINE void control(struct state *s, const struct class *class, uint64_t address)
-{
+INLINE void control(struct state *s, const struct class *class, uint64_t address) {
     struct instruction *out = s->out;
     if (out->flow == FLOW_NEXT)
         return;
@@ -603,13 +569,12 @@ INLINE void control(struct state *s, const struct class *class, uint64_t address
     }
     if (out->flow == FLOW_RETURN)
         out->stack_bytes = (uint16_t)(out->stack_bytes + out->immediate);
-    if (out->flow == FLOW_TRAP && s->code[out->opcode_offset] == 0xcd && out->immediate == 0x80
-        && s->map <= MAP_ONE_BYTE_32)
+    if (out->flow == FLOW_TRAP && s->code[out->opcode_offset] == 0xcd && out->immediate == 0x80 &&
+        s->map <= MAP_ONE_BYTE_32)
         system_call(s);
 }
 
-bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned bits, struct instruction *out)
-{
+bool decode(const uint8_t *code, unsigned available, uint64_t address, unsigned bits, struct instruction *out) {
     struct state s = {.code = code, .out = out, .available = available, .wide = bits == 64};
     s.limit = available < LONGEST ? available : LONGEST;
     s.map = s.wide ? MAP_ONE_BYTE_64 : MAP_ONE_BYTE_32;

@@ -30,12 +30,12 @@ enum flow {
 
 enum memory_kind {
     MEMORY_NONE,
-    MEMORY_OPERAND,     /* one ModRM (or moffs) operand: segment, base, index, scale, displacement */
-    MEMORY_STRING,      /* rsi and/or rdi with direction flag, maybe repeated: movs stos lods scas cmps ins outs */
-    MEMORY_MASKED,      /* [rdi] (or address-sized) masked: maskmovq, maskmovdqu */
-    MEMORY_VECTOR,      /* vector index: gather, scatter */
-    MEMORY_OTHER,       /* something else the translator must not guess at: AMX tiles, enter's frame chain, xlat,
-                           monitor, clzero, movdir64b, enqcmd, PadLock */
+    MEMORY_OPERAND, /* one ModRM (or moffs) operand: segment, base, index, scale, displacement */
+    MEMORY_STRING,  /* rsi and/or rdi with direction flag, maybe repeated: movs stos lods scas cmps ins outs */
+    MEMORY_MASKED,  /* [rdi] (or address-sized) masked: maskmovq, maskmovdqu */
+    MEMORY_VECTOR,  /* vector index: gather, scatter */
+    MEMORY_OTHER,   /* something else the translator must not guess at: AMX tiles, enter's frame chain, xlat,
+                       monitor, clzero, movdir64b, enqcmd, PadLock */
 };
 
 enum access {
@@ -46,14 +46,14 @@ enum access {
 };
 
 enum flag_bits { /* the six arithmetic flags, and DF, in one byte */
-    FLAG_CF = 1,
-    FLAG_PF = 2,
-    FLAG_AF = 4,
-    FLAG_ZF = 8,
-    FLAG_SF = 16,
-    FLAG_OF = 32,
-    FLAG_DF = 64,
-    FLAGS_ARITHMETIC = 63,
+                 FLAG_CF = 1,
+                 FLAG_PF = 2,
+                 FLAG_AF = 4,
+                 FLAG_ZF = 8,
+                 FLAG_SF = 16,
+                 FLAG_OF = 32,
+                 FLAG_DF = 64,
+                 FLAGS_ARITHMETIC = 63,
 };
 
 enum stack_effect {
@@ -69,9 +69,9 @@ enum stack_effect {
 };
 
 struct instruction {
-    uint8_t length;        /* bytes, 1..15 */
-    uint8_t opcode_offset; /* of the last opcode byte (the one after 0F / 0F38 / 0F3A / VEX…) */
-    uint8_t modrm_offset;  /* 0: no ModRM byte */
+    uint8_t length;              /* bytes, 1..15 */
+    uint8_t opcode_offset;       /* of the last opcode byte (the one after 0F / 0F38 / 0F3A / VEX…) */
+    uint8_t modrm_offset;        /* 0: no ModRM byte */
     uint8_t displacement_offset; /* 0: no displacement (moffs: its offset) */
     uint8_t displacement_size;   /* 0, 1, 2, 4, 8 bytes as encoded */
     uint8_t immediate_offset;    /* 0: none (first immediate; relative branch displacement too) */

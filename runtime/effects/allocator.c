@@ -1,5 +1,6 @@
-/* An allocator's memory is shared with other threads, and so is what its functions write: undone by bytes, a block could
- * be free twice.  Therefore its functions run natively, on the private stack, and nothing that they write is logged:
+/* An allocator's memory is shared with other threads, and so is what its functions write: undone by bytes, a block
+ * could be free twice.  Therefore its functions run natively, on the private stack, and nothing that they write is
+ * logged:
  *
  *   malloc, calloc, memalign …    a block that the region is given goes back at rollback
  *   free                          waits for the commit
@@ -35,7 +36,7 @@ static const struct hooks *hooks(void) {
 }
 
 static uint64_t native(uintptr_t function, uint64_t a, uint64_t b) {
-    return ((uint64_t(*)(uint64_t, uint64_t))function)(a, b);
+    return ((uint64_t (*)(uint64_t, uint64_t))function)(a, b);
 }
 
 /* In an altered environment (strategy/retry.c) there is more of it, and it is zero. */

@@ -91,8 +91,8 @@ static struct locked understand(const struct context *context, const struct inst
     if (at->immediate_size)
         locked.operand = (uint64_t)at->immediate;
     else
-        locked.operand = locked.high ? context->registers.general[locked.reg - 4] >> 8
-                                     : context->registers.general[locked.reg];
+        locked.operand =
+            locked.high ? context->registers.general[locked.reg - 4] >> 8 : context->registers.general[locked.reg];
     locked.operand &= value_mask(locked.size);
     return locked;
 }
@@ -118,7 +118,8 @@ static uint64_t flags_of_difference(uint64_t a, uint64_t b, uint32_t size) {
 }
 
 /* change.old → change.now; *flags as they will be. */
-static void compute(const struct context *context, const struct locked *locked, struct change *change, uint64_t *flags) {
+static void compute(const struct context *context, const struct locked *locked, struct change *change,
+                    uint64_t *flags) {
     const uint64_t *general = context->registers.general;
     const uint64_t old = change->old[0], b = locked->operand, mask = value_mask(locked->size);
     const uint64_t bit = 1ull << (b & (8 * locked->size - 1)), before = context->registers.flags;
@@ -220,7 +221,8 @@ static void set_results(struct context *context, const struct locked *locked, co
     uint64_t *general = context->registers.general;
     const bool failed = !(context->registers.flags & ZF);
     if (locked->operation == OP_XADD || locked->operation == OP_XCHG)
-        set_register(&general[locked->high ? locked->reg - 4 : locked->reg], change->old[0], locked->size, locked->high);
+        set_register(&general[locked->high ? locked->reg - 4 : locked->reg], change->old[0], locked->size,
+                     locked->high);
     if (locked->operation == OP_CMPXCHG && failed)
         set_register(&general[RAX], change->old[0], locked->size, false);
     if (locked->operation == OP_CMPXCHG_WIDE && failed) {

@@ -79,7 +79,8 @@ static uintptr_t definition_in(const struct link_map *module, const char *name) 
     return loader_symbols(module, name, &address, 1) ? not_redirected(address) : 0;
 }
 
-static void add_names(struct hooks *hooks, const struct link_map *module, const struct name *name, const struct name *end) {
+static void add_names(struct hooks *hooks, const struct link_map *module, const struct name *name,
+                      const struct name *end) {
     for (; name < end; name++) {
         uintptr_t found[4];
         const unsigned count = loader_symbols(module, name->text, found, 4);

@@ -17,9 +17,9 @@ enum hook_kind {
     HOOK_NEW_ALIGNED,    /* (size, alignment) */
     HOOK_POSIX_MEMALIGN, /* (place of the result, alignment, size) */
     HOOK_VALLOC,         /* (size) */
-    HOOK_RESOLVE,        /* the dynamic linker finds what a stub calls for the first time: it comes to the same whoever does */
-    HOOK_SETTLE,         /* waits for others, or tells them: what was done before it stays */
-    HOOK_LEAVE,          /* a lock of readers and writers, or the allocator's own affairs: the region ends */
+    HOOK_RESOLVE, /* the dynamic linker finds what a stub calls for the first time: it comes to the same whoever does */
+    HOOK_SETTLE,  /* waits for others, or tells them: what was done before it stays */
+    HOOK_LEAVE,   /* a lock of readers and writers, or the allocator's own affairs: the region ends */
 };
 
 struct hook {

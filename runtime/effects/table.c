@@ -16,7 +16,7 @@
 #define THREE(name, effect, a, b, c) HEAD(name, effect, 3), a, b, c
 #define FOUR(name, effect, a, b, c, d) HEAD(name, effect, 4), a, b, c, d
 
-#define AREA(argument, kind, with, size, more) \
+#define AREA(argument, kind, with, size, more)                                                                         \
     (argument) | (kind) << 4 | (with) << 8 | (size) << 12 | (uint32_t)(more) << 24
 #define FIXED(argument, bytes) AREA(argument, SIZE_FIXED, 0, bytes, 0)
 #define COUNT(argument, count) AREA(argument, SIZE_ARGUMENT, count, 1, 0)

@@ -5,8 +5,8 @@
  *   counted            add, sub, inc, dec, xadd: the sum of our differences is taken off again
  *   bits               and, or, xor, not, bts, btr, btc: the bits that we have changed are put back
  *   state              cmpxchg, xchg, and a plain store to the word afterwards: a chain of values, old → … → now.
- *                      If nobody has touched the word since, now → old.  Else a lock that we hold, for which others wait
- *                      (32 bits, old 0), is released and they are woken; a permit taken from a semaphore is given back.
+ *                      If nobody has touched the word since, now → old.  Else a lock that we hold, for which others
+ * wait (32 bits, old 0), is released and they are woken; a permit taken from a semaphore is given back.
  *
  * A chain that ends where it began is a lock taken and released, and it publishes: from here on others may see all that
  * the region has written, and build upon it.  Therefore a release first notes what the written bytes hold.  A rollback
@@ -14,7 +14,8 @@
  * next holder finds what it would have found without the region.  If not, the rollback ends here: that critical section
  * and all before it stay, as committed, and the recovery counts one more irreversible effect.  The same holds where a
  * word cannot be put back, and where a chain came by a third value to rest: an initialisation that is complete
- * (pthread_once, the guard of a static variable) stays, since others may use what it has made without touching the word.
+ * (pthread_once, the guard of a static variable) stays, since others may use what it has made without touching the
+ * word.
  */
 #ifndef STEMRW_WORDS_H
 #define STEMRW_WORDS_H

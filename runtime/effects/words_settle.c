@@ -16,7 +16,8 @@ static unsigned keep_words(const struct context *context, struct kept *kept) {
     for (uint64_t at = context->log; at > context->log_start && count <= MAX_KEPT;) {
         const struct record record = log_record(at);
         at = (uint64_t)record.data;
-        if (record.kind != LOG_WORD || !(word_is_held(&record, context->log_start) || word_is_missing(context, &record)))
+        if (record.kind != LOG_WORD ||
+            !(word_is_held(&record, context->log_start) || word_is_missing(context, &record)))
             continue;
         if (count++ == MAX_KEPT)
             break;

@@ -4,8 +4,8 @@
 #include "os/linux.h"
 
 enum {
-    YIELDS = 1000, /* to whoever has a lock that a rollback wants again; then it sleeps */
-    SLEEPS = 2000, /* of 50 µs */
+    YIELDS = 1000,   /* to whoever has a lock that a rollback wants again; then it sleeps */
+    SLEEPS = 2000,   /* of 50 µs */
     MUTEX_KIND = 16, /* offsets in glibc's pthread_mutex_t */
     MUTEX_SPINS = 20,
     KIND_MASK = 127,

@@ -108,7 +108,9 @@ void record_recovery(struct context *context, const struct mark *mark, uint64_t 
         .pc = pc,
         .region = mark->patch->function,
         .address = context->fault_address,
-        .returned = context->strategy ? 0 : mark->patch->return_kind == RETURN_VOID ? 0 : mark->patch->return_value,
+        .returned = context->strategy                         ? 0
+                    : mark->patch->return_kind == RETURN_VOID ? 0
+                                                              : mark->patch->return_value,
         .log_bytes = log_bytes,
         .fault_class = context->fault_class,
         .thread = state->sealed ? context->thread : os_gettid(),

@@ -25,7 +25,7 @@ static struct encoding encoding_of(const struct instruction *at, const uint8_t *
         if (at->opcode_offset < 1)
             return (struct encoding){.opcode = *opcode};
         const bool three = at->opcode_offset >= 2 && opcode[-2] == 0x0f;
-        map = opcode[-1] == 0x0f           ? MAP_0F
+        map = opcode[-1] == 0x0f            ? MAP_0F
               : three && opcode[-1] == 0x38 ? MAP_0F38
               : three && opcode[-1] == 0x3a ? MAP_0F3A
                                             : MAP_OTHER;

@@ -1,5 +1,5 @@
-/* A mark costs its region's entry one store: it is `seen` when C comes by for the first time.  So what an entry has used
- * is counted from the end of the slice in which it began, and never more than it has used.
+/* A mark costs its region's entry one store: it is `seen` when C comes by for the first time.  So what an entry has
+ * used is counted from the end of the slice in which it began, and never more than it has used.
  */
 #include "fault/budget.h"
 

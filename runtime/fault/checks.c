@@ -1,6 +1,6 @@
-/* Would this instruction fault?  Asked where a fault was reported, before it executes, so that the rescue does not depend
- * on a signal: the program may have blocked it, or put its own handler in the place of ours.  Only what registers decide
- * is asked; the answer is what the processor and the kernel would make of it:
+/* Would this instruction fault?  Asked where a fault was reported, before it executes, so that the rescue does not
+ * depend on a signal: the program may have blocked it, or put its own handler in the place of ours.  Only what
+ * registers decide is asked; the answer is what the processor and the kernel would make of it:
  *
  *     the address   in the first 64 KiB, not canonical, in the kernel's half: asked only then, whether the kernel can
  *                   read it (a program may have mapped the first page); what else is not mapped is left to the trap
@@ -43,8 +43,8 @@ static bool is_reported(uintptr_t source) {
     return false;
 }
 
-/* Asked of the kernel without a fault, which a blocked signal would make fatal: it copies a signal set from there before
- * it sees that it does not know what to do with it.  Sealed, our own fault handler is asked. */
+/* Asked of the kernel without a fault, which a blocked signal would make fatal: it copies a signal set from there
+ * before it sees that it does not know what to do with it.  Sealed, our own fault handler is asked. */
 static bool is_unreadable(const struct context *context, uint64_t address) {
     uint8_t byte;
     address = (address & -(uint64_t)SIGNAL_SET_BYTES) | SIGNAL_SET_BYTES; /* on the same page, and never NULL: no set */
@@ -74,8 +74,8 @@ static enum fault_class address_fault(const struct context *context, uint64_t ad
     return address < NULL_PAGES ? FAULT_NULL_DEREFERENCE : FAULT_WILD_DEREFERENCE;
 }
 
-static enum fault_class operand_fault(const struct context *context, const struct instruction *at,
-                                      const uint8_t *bytes, uintptr_t source, uint64_t *address) {
+static enum fault_class operand_fault(const struct context *context, const struct instruction *at, const uint8_t *bytes,
+                                      uintptr_t source, uint64_t *address) {
     if (at->memory != MEMORY_OPERAND || at->access == ACCESS_NONE || may_be_masked(at, bytes))
         return FAULT_NONE;
     *address = operand_address(context, at, bytes, source);
@@ -138,8 +138,8 @@ static uint64_t signed_of(uint64_t value, unsigned bits) {
     return (uint64_t)((int64_t)(value << (64 - bits)) >> (64 - bits));
 }
 
-/* |dividend| >= limit * |divisor|: the quotient does not fit, or the divisor is 0.  The limit is a power of two, one more
- * where the quotient is negative. */
+/* |dividend| >= limit * |divisor|: the quotient does not fit, or the divisor is 0.  The limit is a power of two, one
+ * more where the quotient is negative. */
 static bool division_faults(const struct context *context, const struct instruction *at, const uint8_t *bytes,
                             uintptr_t source) {
     typedef unsigned __int128 wide;

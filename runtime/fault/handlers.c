@@ -115,8 +115,8 @@ static bool is_seen(const struct context *context, struct os_context at) {
 static bool come_back(struct context *context, const struct os_context *at, uintptr_t code, uint64_t mask) {
     const uint64_t trap = 1ull << (OS_SIGTRAP - 1);
     struct os_siginfo info = {.signal = OS_SIGTRAP, .code = COME_BACK};
-    if (!in_checkpoint(context) || context->state->sealed ||
-        context->interrupted || module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask & trap)
+    if (!in_checkpoint(context) || context->state->sealed || context->interrupted ||
+        module_state()->handlers_lent >> OS_SIGTRAP & 1 || at->mask & trap)
         return false;
     log_settle(context);
     mask |= trap;

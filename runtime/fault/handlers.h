@@ -1,5 +1,5 @@
 /* Signals that the program handles itself: its handlers are called through a gate (entry.S: signal_gate), so that one
- * that interrupts a region finds the original program: original PC, registers as that has them, nothing left to undo. */
+ * that interrupts a region finds the original program: its PC, registers as that has them, nothing left to undo. */
 #ifndef STEMRW_HANDLERS_H
 #define STEMRW_HANDLERS_H
 

@@ -19,7 +19,7 @@ static const struct shadow_call *live_call(const struct context *context, uint64
     return same ? call : NULL;
 }
 
-/* Of the function that was called so: where it is now, and its rbp, as it has called the next one, or at this moment. */
+/* Of the function that was called so: where it is now, and its rbp, as it has called the next one, or just now. */
 struct activation {
     uintptr_t at;
     uint64_t rbp;
@@ -37,8 +37,8 @@ static struct activation activation_of(const struct context *context, uint64_t b
 
 enum ending { UNSEEN, RETURNS, LANDS };
 
-/* How does the code at `at` end, if no branch is taken: by returning, or by loading rsp and going elsewhere?  `straight`:
- * it is not seen behind branches and calls. */
+/* How does the code at `at` end, if no branch is taken: by returning, or by loading rsp and going elsewhere?
+ * `straight`: it is not seen behind branches and calls. */
 static enum ending ending_of(uintptr_t at, bool straight) {
     enum { STEPS = 256 };
     struct instruction decoded;
@@ -57,8 +57,9 @@ static enum ending ending_of(uintptr_t at, bool straight) {
     return UNSEEN;
 }
 
-/* Whether the function that was called so means to return by what lies there now.  An unwinder does not: it has saved all
- * registers for others to change, its return address among them, and lands with those; or it has already put there where. */
+/* Whether the function that was called so means to return by what lies there now.  An unwinder does not: it has saved
+ * all registers for others to change, its return address among them, and lands with those; or it has already put there
+ * where. */
 static bool returns_by(const struct context *context, const struct activation *owner) {
     return ending_of(owner->at, false) == RETURNS && ending_of(program_at(context), true) != LANDS;
 }

@@ -1,9 +1,10 @@
-/* Stores that would overwrite what a function returns by, seen before they execute.  Only where the plan has RULE_STACK.
+/* Stores that would overwrite what a function returns by, seen before they execute.  Only where the plan has
+ * RULE_STACK.
  *
  * The table of calls (fault/stack.h) knows where return addresses lie.  A word between rsp and the outermost checkpoint
- * that a call has put there, that holds it still, and that no return or jump has left since, belongs to no object of the
- * program: what is about to be written there is an overrun, or goes through a pointer that another has changed.  So does
- * the word below it, if the function that was called has its frame pointer there.
+ * that a call has put there, that holds it still, and that no return or jump has left since, belongs to no object of
+ * the program: what is about to be written there is an overrun, or goes through a pointer that another has changed.  So
+ * does the word below it, if the function that was called has its frame pointer there.
  *
  *     store ──▶ does an entry of the table lie within its reach? (arch/x86_64/shadow.c)  ──no──▶ the store
  *                 │ yes: overwrites

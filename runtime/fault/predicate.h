@@ -6,7 +6,7 @@
 
 bool has_predicate(uintptr_t source);
 
-/* With .registers as the instruction finds them.  What cannot be known, for memory that cannot be read, holds; counted. */
+/* With .registers as the instruction finds them.  What cannot be known (unreadable memory) holds, and is counted. */
 bool predicates_hold(const struct context *context, uintptr_t source);
 
 #endif

@@ -44,8 +44,8 @@ bool return_check(struct context *context);
 /* It is about to be at `target` by an indirect branch that was not followed before.  True: a fault was raised. */
 bool dispatch_check(struct context *context, uintptr_t target);
 
-/* rsp was loaded, before the instruction at `next`, from where code jumps on at once, as longjmp does: is it no memory at
- * all, or the target what dispatch_check does not let through?  True: a fault was raised. */
+/* rsp was loaded, before the instruction at `next`, from where code jumps on at once, as longjmp does: is it no memory
+ * at all, or the target what dispatch_check does not let through?  True: a fault was raised. */
 bool switch_check(struct context *context, uintptr_t next);
 
 /* The calls that would have returned to an rsp in (low, high] will not: their frames were left otherwise. */

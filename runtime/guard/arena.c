@@ -114,7 +114,8 @@ static void set_spans(const struct block_record *block, bool used) {
     struct page_span *span = &guards()->spans[first_of(block)];
     for (uintptr_t page = address_of(first_of(block)); page < end_of(block); page += OS_PAGE, span++) {
         const uintptr_t from = block->start > page ? block->start - page : 0, to = end > page ? end - page : 0;
-        *span = used ? (struct page_span){(uint16_t)from, (uint16_t)(to < OS_PAGE ? to : OS_PAGE)} : (struct page_span){0, 0};
+        *span = used ? (struct page_span){(uint16_t)from, (uint16_t)(to < OS_PAGE ? to : OS_PAGE)}
+                     : (struct page_span){0, 0};
     }
 }
 
@@ -202,8 +203,8 @@ enum fault_class arena_fault(uintptr_t address) {
 
 enum fault_class arena_check(uintptr_t address, size_t size) {
     const struct block_record *block = arena_holds(address) ? arena_block(address) : NULL;
-    const bool right = block && block->state == BLOCK_USED && address >= block->start &&
-                       address + size <= block->start + block->size;
+    const bool right =
+        block && block->state == BLOCK_USED && address >= block->start && address + size <= block->start + block->size;
     return right || !arena_holds(address) ? FAULT_NONE : arena_fault(address);
 }
 

@@ -18,10 +18,10 @@
 
 enum {
     ARENA_PAGES = 1 << 14,
-    LARGEST_BLOCK = 256,      /* pages; glibc maps blocks of that size anyway */
-    MOST_BLOCKS = 1 << 12,    /* in use, or waiting, at once: each splits two mappings, of which a process has 65,530 */
+    LARGEST_BLOCK = 256,   /* pages; glibc maps blocks of that size anyway */
+    MOST_BLOCKS = 1 << 12, /* in use, or waiting, at once: each splits two mappings, of which a process has 65,530 */
     LEAST_ALIGNMENT = 16,
-    PATTERN_BYTES = 64,       /* of slack on either side that hold a pattern; looked at when the block is freed */
+    PATTERN_BYTES = 64, /* of slack on either side that hold a pattern; looked at when the block is freed */
     PATTERN = 0xb7,
 };
 
@@ -52,8 +52,8 @@ struct guards {
     uint32_t used;             /* blocks, those that wait too */
     uint32_t off;              /* no block is given */
     uint32_t padding;
-    uint16_t owner[ARENA_PAGES];    /* first page of the block that the page belongs to, as guard too; 0: none */
-    uint8_t open[ARENA_PAGES];      /* can be accessed */
+    uint16_t owner[ARENA_PAGES]; /* first page of the block that the page belongs to, as guard too; 0: none */
+    uint8_t open[ARENA_PAGES];   /* can be accessed */
     struct page_span spans[ARENA_PAGES];
     struct block_record blocks[ARENA_PAGES]; /* by first page */
 };

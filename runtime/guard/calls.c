@@ -84,7 +84,7 @@ struct answer {
 };
 
 static uint64_t native(enum guarded_call call, uint64_t argument) {
-    return ((uint64_t(*)(uint64_t))guards()->original[call])(argument);
+    return ((uint64_t (*)(uint64_t))guards()->original[call])(argument);
 }
 
 static void free_natively(uintptr_t block) {
@@ -125,7 +125,8 @@ struct answer guarded_native_call(enum guarded_call call, const uint64_t *frame)
     const uint64_t own = guards()->original[call];
     uint64_t made;
     if (call == CALL_USABLE_SIZE)
-        return (struct answer){arena_holds(request.a) ? 0 : own, arena_holds(request.a) ? arena_block(request.a)->size : 0};
+        return (struct answer){arena_holds(request.a) ? 0 : own,
+                               arena_holds(request.a) ? arena_block(request.a)->size : 0};
     if (call == CALL_FREE || call == CALL_CFREE) {
         if (!arena_holds(request.a))
             return (struct answer){own, 0};

@@ -1,4 +1,5 @@
-/* link_map → its dynamic section → relocations by a symbol's name → the slots that hold one of the allocator's functions
+/* link_map → its dynamic section → relocations by a symbol's name → the slots that hold one of the allocator's
+ * functions
  *
  * A slot holds the function, or, as long as it is bound late, leads to the stub that binds it.  Anything else in it is
  * another allocator's, and its module never sees a guarded block; but where it belongs to a third (another hardened
@@ -78,8 +79,8 @@ static bool is_stub(uintptr_t address, bool bound) {
     return bound ? at[0] == 0xff : at[0] == 0x68 || (at[0] == 0x41 && at[1] == 0xbb);
 }
 
-/* The module's own function, or a stub whose address stands for the function in the whole process: its slot is redirected
- * too. */
+/* The module's own function, or a stub whose address stands for the function in the whole process: its slot is
+ * redirected too. */
 static bool needs_none(uintptr_t address, const struct link_map *module) {
     const struct range *range = range_known(address);
     return is_stub(address, true) || (range && range->base == module->bias);
@@ -133,12 +134,14 @@ static bool redirect_module(const struct link_map *module) {
     enum { MAX_ENTRIES = 256 };
     uint64_t entry[2], tags[DT_TAGS] = {0};
     for (unsigned i = 0; i < MAX_ENTRIES; i++) {
-        if (safe_copy(entry, (const void *)(module->dynamic + i * sizeof entry), sizeof entry) < sizeof entry || !entry[0])
+        if (safe_copy(entry, (const void *)(module->dynamic + i * sizeof entry), sizeof entry) < sizeof entry ||
+            !entry[0])
             break;
         if (entry[0] >= DT_TAGS)
             continue;
         const bool is_size = entry[0] == DT_RELASZ || entry[0] == DT_PLTRELSZ;
-        tags[entry[0]] = !is_size && entry[1] < module->bias ? entry[1] + module->bias : entry[1]; /* musl's: as linked */
+        tags[entry[0]] =
+            !is_size && entry[1] < module->bias ? entry[1] + module->bias : entry[1]; /* musl's: as linked */
     }
     return redirect_table(module, tags, tags[DT_RELA], tags[DT_RELASZ]) &&
            redirect_table(module, tags, tags[DT_JMPREL], tags[DT_PLTRELSZ]);
@@ -149,7 +152,8 @@ static bool pin(const struct link_map *self) {
     struct link_map owner;
     typedef void *open(const char *, int);
     const uintptr_t dlopen = loader_definition("dlopen", &owner);
-    return payload_header.flags & HEADER_EXECUTABLE || (dlopen && ((open *)dlopen)((const char *)self->name, RTLD_PINNED));
+    return payload_header.flags & HEADER_EXECUTABLE ||
+           (dlopen && ((open *)dlopen)((const char *)self->name, RTLD_PINNED));
 }
 
 static bool look_up(struct guards *all, struct link_map *self) {

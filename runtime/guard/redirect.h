@@ -1,7 +1,7 @@
-/* Who calls the allocator comes to entry.S: guard_entries first.  For what is given a block, the addresses in all modules'
- * global offset tables are replaced (and those that data was initialised with), and in the allocator's table of symbols,
- * by which the loader binds modules that are loaded later, what is bound late, and dlsym; for what makes one, those in
- * this file's tables. */
+/* Who calls the allocator comes to entry.S: guard_entries first.  For what is given a block, the addresses in all
+ * modules' global offset tables are replaced (and those that data was initialised with), and in the allocator's table
+ * of symbols, by which the loader binds modules that are loaded later, what is bound late, and dlsym; for what makes
+ * one, those in this file's tables. */
 #ifndef STEMRW_REDIRECT_H
 #define STEMRW_REDIRECT_H
 

@@ -1,5 +1,5 @@
-/* Guarded blocks in regions.  A new one goes back at rollback (LOG_ALLOCATED).  One that is freed is inaccessible at once,
- * and in use again after a rollback (LOG_FREED).  What is wrong with a block that is freed is a fault. */
+/* Guarded blocks in regions.  A new one goes back at rollback (LOG_ALLOCATED).  One that is freed is inaccessible at
+ * once, and in use again after a rollback (LOG_FREED).  What is wrong with a block that is freed is a fault. */
 #include "arch/x86_64/entry.h"
 #include "effects/allocator.h"
 #include "effects/hooks.h"

@@ -56,9 +56,10 @@ enum patch_kind {
     PATCH_START = 2,   /* program entry point or first initialiser: prepare the runtime, then go on natively */
     PATCH_OBSERVE = 3, /* emulate this call without checkpoint: its system calls must be seen (sigaction@plt …) */
     PATCH_STOP = 4,    /* last finaliser of a shared object: give everything back, then go on natively */
-    PATCH_PROTECT = 6, /* mprotect and its kin: code may be about to change; look at the arguments, then go on natively */
-    PATCH_STONE = 5,   /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
-                          of the program: tells the original bytes, its boundaries are all 255 */
+    PATCH_PROTECT =
+        6,           /* mprotect and its kin: code may be about to change; look at the arguments, then go on natively */
+    PATCH_STONE = 5, /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
+                        of the program: tells the original bytes, its boundaries are all 255 */
 };
 
 enum return_kind {

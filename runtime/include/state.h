@@ -39,9 +39,9 @@ enum reason {
     REASON_SHARED_STATE = 17,        /* a locked operation with other threads alive: cannot be undone byte by byte */
     REASON_BREAKPOINT = 18,          /* a debugger's: it shall stop where it was set */
     REASON_SIGNAL = 19,              /* a signal handler of the program's ran in the middle of it */
-    REASON_SEALED = 20,              /* would take system calls, which a filter of the program may answer with its death */
-    REASON_GUARD = 23, /* a heap guard could not be had, or stood in the way of native code; see docs/heap-guards.md */
-    REASON_RULE = 24, /* nothing ran natively: errno or an out-parameter could not be set, a predicate not be told */
+    REASON_SEALED = 20, /* would take system calls, which a filter of the program may answer with its death */
+    REASON_GUARD = 23,  /* a heap guard could not be had, or stood in the way of native code; see docs/heap-guards.md */
+    REASON_RULE = 24,   /* nothing ran natively: errno or an out-parameter could not be set, a predicate not be told */
     REASON_STRATEGY = 25, /* a fault in a region whose strategy is to let the program die of it */
     REASON_COUNT = 32,
 };
@@ -83,12 +83,12 @@ enum { RECOVERY_RING = 16 };
 struct state {
     uint64_t magic;
     uint32_t abi_version;
-    uint32_t status;       /* enum status */
-    uint32_t lock;         /* thread id of the holder, 0: free */
-    uint64_t lock_mask;    /* the holder's signal mask */
-    uint32_t slow_entries; /* enum slow_entry: why every outermost entry asks C first; 0: none does */
-    uint32_t generation;   /* of the code cache: grows when translations are dropped */
-    uint32_t sealed;       /* 1: the program has installed a seccomp filter since the start */
+    uint32_t status;        /* enum status */
+    uint32_t lock;          /* thread id of the holder, 0: free */
+    uint64_t lock_mask;     /* the holder's signal mask */
+    uint32_t slow_entries;  /* enum slow_entry: why every outermost entry asks C first; 0: none does */
+    uint32_t generation;    /* of the code cache: grows when translations are dropped */
+    uint32_t sealed;        /* 1: the program has installed a seccomp filter since the start */
     uint32_t handlers_lent; /* bit per signal: the program's own action is installed until the next region entry */
     uint64_t contexts;      /* start and size of the arena of thread contexts */
     uint64_t contexts_size;

@@ -136,7 +136,7 @@ int os_parent(void) {
 }
 
 bool os_same_program(int process) {
-    enum { DEVICE, INODE, WORDS = 18 }; /* of struct stat */
+    enum { DEVICE, INODE, WORDS = 18 };     /* of struct stat */
     char link[] = "/proc//////////////exe"; /* the number goes where some of the slashes are */
     uint64_t own[WORDS], other[WORDS];
     for (unsigned at = sizeof link - sizeof "/exe"; process > 0; process /= 10)
@@ -182,7 +182,8 @@ void os_realtime(int64_t *seconds, int64_t *nanoseconds) {
 uint64_t os_cpu_milliseconds(void) {
     enum { CLOCK_THREAD_CPUTIME_ID = 3 };
     int64_t time[2] = {0, 0};
-    return CALL2(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, time) ? 0 : (uint64_t)(time[0] * 1000 + time[1] / 1000000 + 1);
+    return CALL2(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, time) ? 0
+                                                                  : (uint64_t)(time[0] * 1000 + time[1] / 1000000 + 1);
 }
 
 long os_sigaction(int signal, const struct os_sigaction *new_action, struct os_sigaction *old_action) {

@@ -24,7 +24,7 @@ bool os_room(size_t size, int protection);
 void os_unmap(void *start, size_t size);
 bool os_protect(void *start, size_t size, int protection);
 bool os_wipe_on_fork(void *start, size_t size); /* a forked child finds zeroes there; one that shares memory does not */
-void os_discard(void *start, size_t size); /* give the pages back; they read as zero afterwards */
+void os_discard(void *start, size_t size);      /* give the pages back; they read as zero afterwards */
 
 int os_open_read(const char *path);
 int os_open_append(const char *path); /* creates; close-on-exec; never descriptor 0, 1 or 2 */
@@ -41,8 +41,8 @@ int os_getpid(void);
 int os_gettid(void);
 int os_parent(void);
 bool os_same_program(int process); /* whether that runs the file that we run */
-bool os_thread_alive(int tid); /* of this process */
-bool os_traced(void);          /* by a debugger or another tracer; false where /proc does not say */
+bool os_thread_alive(int tid);     /* of this process */
+bool os_traced(void);              /* by a debugger or another tracer; false where /proc does not say */
 void os_yield(void);
 void os_realtime(int64_t *seconds, int64_t *nanoseconds);
 uint64_t os_cpu_milliseconds(void); /* of this thread, and one; 0: not to be had */

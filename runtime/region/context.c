@@ -136,8 +136,8 @@ bool context_is_lent(const struct context *context) {
     return context->thread != os_gettid();
 }
 
-/* A thread that has inherited the gs base from its parent, and the control block from the slot's dead thread, uses the slot
- * without having asked for it: the control block knows which one it is. */
+/* A thread that has inherited the gs base from its parent, and the control block from the slot's dead thread, uses the
+ * slot without having asked for it: the control block knows which one it is. */
 static bool is_in_use(struct context *slot) {
     int32_t user = 0;
     const unsigned place = payload_header.flags & HEADER_GLIBC ? GLIBC_THREAD_ID : MUSL_THREAD_ID;
@@ -247,7 +247,8 @@ bool contexts_destroy(struct state *state) {
     for (uint64_t i = 0; i < state->contexts_used; i++) {
         struct context *context = slot_at(state, i);
         log_destroy(context);
-        os_unmap((void *)context->marks_start, (context->mark_last + MARK_BYTES - context->marks_start + OS_PAGE - 1) & -OS_PAGE);
+        os_unmap((void *)context->marks_start,
+                 (context->mark_last + MARK_BYTES - context->marks_start + OS_PAGE - 1) & -OS_PAGE);
     }
     os_unmap((void *)state->contexts, state->contexts_size);
     state->contexts = state->contexts_size = state->contexts_used = 0;

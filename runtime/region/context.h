@@ -42,8 +42,8 @@ enum {
 };
 
 enum {
-    PATCH_TO_STATE_SHIFT = 1,      /* struct patch is twice as large as struct patch_state */
-    GLIBC_THREAD_ID = 0x2d0,       /* struct pthread.tid, from the fs base */
+    PATCH_TO_STATE_SHIFT = 1, /* struct patch is twice as large as struct patch_state */
+    GLIBC_THREAD_ID = 0x2d0,  /* struct pthread.tid, from the fs base */
     MUSL_THREAD_ID = 0x30,
     GLIBC_MULTIPLE_THREADS = 0x18, /* tcbhead_t.multiple_threads, from the fs base */
     LOG_KEEP_BYTES = 1 << 20,      /* a longer log is given back to the system at commit */
@@ -59,9 +59,9 @@ _Static_assert(sizeof(struct patch) == sizeof(struct patch_state) << PATCH_TO_ST
 enum {
     GRANULE_SHIFT = 9, /* first-write filter: 512-byte granules */
     GRANULE_BYTES = 1 << GRANULE_SHIFT,
-    OVERHANG_BYTES = 64, /* longest single store: one that begins in the granule may end this far behind it */
+    OVERHANG_BYTES = 64,  /* longest single store: one that begins in the granule may end this far behind it */
     TICK_SLICE = 1 << 16, /* ticks after which C looks at the budgets */
-    EPOCH_SHIFT = 38,    /* a tag is granule number (47 - 9 bits) | epoch << EPOCH_SHIFT */
+    EPOCH_SHIFT = 38,     /* a tag is granule number (47 - 9 bits) | epoch << EPOCH_SHIFT */
 };
 
 /* A checkpoint: the state to which a rescue returns.  Made by mark_region in arch/x86_64/entry.S. */
@@ -149,7 +149,7 @@ struct context {
     uint32_t exact;    /* other threads may be alive: log exactly the bytes written */
     uint32_t held;     /* a signal waits, see fault/handlers.c; 0: none */
     uint64_t slices;   /* 0: no checkpoint of a slice is active */
-    uint64_t left; /* ticks until C looks at the budgets: never 0 here */
+    uint64_t left;     /* ticks until C looks at the budgets: never 0 here */
     struct registers registers;
 
     /* From here on only C looks. */
@@ -180,11 +180,11 @@ struct context {
     uint64_t inputs; /* system calls that have brought the regions something from outside, and were not undone */
     struct repeats repeats[REPEATS];
     struct fresh fresh[FRESH_MOST];
-    uint64_t sequence;  /* of manufactured values, STRATEGY_OBLIVIOUS */
-    uint64_t altered;   /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
+    uint64_t sequence;      /* of manufactured values, STRATEGY_OBLIVIOUS */
+    uint64_t altered;       /* the mark whose region runs for the second time, STRATEGY_RETRY; 0: none does */
     uint32_t altered_exact; /* .exact as it was before */
-    uint32_t snapshots; /* 1: mapped */
-    uint64_t strategy;  /* enum strategy, of the recovery that is being recorded */
+    uint32_t snapshots;     /* 1: mapped */
+    uint64_t strategy;      /* enum strategy, of the recovery that is being recorded */
     uint8_t scratch[64] __attribute__((aligned(64))); /* what an access that is left out finds in memory's place */
 };
 
@@ -213,11 +213,12 @@ enum service {
     SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
     SERVICE_CHECK,  /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
     SERVICE_TICK,   /* a slice of ticks is used up */
-    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0] */
+    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]
+                     */
     SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
     SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
-    SERVICE_ENTERED,   /* the checkpoint of a region was made whose strategy wants to know */
-    SERVICE_SLICE,     /* a slice begins, or ends: the address, as a slot, in .argument[0] */
+    SERVICE_ENTERED, /* the checkpoint of a region was made whose strategy wants to know */
+    SERVICE_SLICE,   /* a slice begins, or ends: the address, as a slot, in .argument[0] */
     SERVICE_COUNT,
 };
 

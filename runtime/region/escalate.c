@@ -1,6 +1,6 @@
-/* A caller that repeats a call until it succeeds would never get any further than the rescue.  A server that rejects one
- * bad request after the other gets further each time.  So rescues are counted within one entry of each region further
- * out, as long as nothing tells them apart:
+/* A caller that repeats a call until it succeeds would never get any further than the rescue.  A server that rejects
+ * one bad request after the other gets further each time.  So rescues are counted within one entry of each region
+ * further out, as long as nothing tells them apart:
  *
  *     same    the call finds exactly what the one before it found: the same registers, the same stack up to the region
  *             further out, nothing written to memory, no system call with an effect in between.  Then the program can
@@ -18,7 +18,13 @@
 #include "strategy/snapshot.h"
 #include "strategy/strategy.h"
 
-enum { RED_ZONE = 128, OUTER_MOST = 4, LEAST_ALIKE = 16, CHUNK_WORDS = 64, STACK_MOST = 8 << 10 }; /* bytes of stack that are compared: a microsecond */
+enum {
+    RED_ZONE = 128,
+    OUTER_MOST = 4,
+    LEAST_ALIKE = 16,
+    CHUNK_WORDS = 64,
+    STACK_MOST = 8 << 10
+}; /* bytes of stack that are compared: a microsecond */
 
 static uint64_t mix(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
@@ -46,8 +52,13 @@ static bool hash_stack(uint64_t *hash, uint64_t start, uint64_t end) {
 }
 
 static uint64_t fault_of(const struct context *context, const struct mark *mark) {
-    const uint64_t words[] = {context->fault_class, context->fault_pc, context->fault_address, mark->return_address,
-                              mark->rsp,            mark->rdi,         mark->rsi};
+    const uint64_t words[] = {context->fault_class,
+                              context->fault_pc,
+                              context->fault_address,
+                              mark->return_address,
+                              mark->rsp,
+                              mark->rdi,
+                              mark->rsi};
     return hash_words(0, words, sizeof words / sizeof *words);
 }
 
@@ -79,7 +90,8 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
         .moment = moment,
         .inputs = context->inputs,
     };
-    if (before.patch != patch || before.outer != last->outer || before.entries != last->entries || before.fault != fault)
+    if (before.patch != patch || before.outer != last->outer || before.entries != last->entries ||
+        before.fault != fault)
         return false;
     last->same = moment && before.moment == moment ? before.same + 1 : 0;
     last->alike = before.inputs == last->inputs ? before.alike + 1 : 0;
@@ -93,12 +105,13 @@ static bool is_stuck(struct context *context, const struct rule *rule, const str
     return stuck;
 }
 
-/* The nearest region further out within one entry of which nothing tells this rescue from the ones before: to go back to
- * one that is entered anew each time would not end it.  NULL: none. */
+/* The nearest region further out within one entry of which nothing tells this rescue from the ones before: to go back
+ * to one that is entered anew each time would not end it.  NULL: none. */
 static struct mark *further_out(struct context *context, const struct rule *rule, struct mark *mark) {
     struct mark *outer = mark, *found = NULL;
     for (unsigned i = 0; i < OUTER_MOST && (outer = next_region(context, outer)); i++)
-        if (is_stuck(context, rule, mark->patch, outer, fault_of(context, mark), moment_of(context, mark, outer)) && !found)
+        if (is_stuck(context, rule, mark->patch, outer, fault_of(context, mark), moment_of(context, mark, outer)) &&
+            !found)
             found = outer;
     return found;
 }
@@ -111,8 +124,8 @@ struct mark *escalated(struct context *context, struct mark *mark) {
     return mark;
 }
 
-/* The loop is the function's own, and its checkpoint the next one: what it goes by is in registers, its frame, or the bytes below that a function without
- * calls may use. */
+/* The loop is the function's own, and its checkpoint the next one: what it goes by is in registers, its frame, or the
+ * bytes below that a function without calls may use. */
 bool slice_repeats(struct context *context, const struct mark *mark) {
     const struct rule *rule = rule_of(mark->patch, RULE_ESCALATE);
     const struct mark *outer = mark - 1;

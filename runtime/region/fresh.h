@@ -6,7 +6,7 @@
 
 #include "region/context.h"
 
-/* It has got whole pages from `start` to `end`, private to the process, and the last record of the log gives them back. */
+/* It has got whole pages from `start` to `end`, private to the process; the last record of the log gives them back. */
 void fresh_add(struct context *context, uintptr_t start, uintptr_t end);
 
 /* Some of these may be something else from now on. */

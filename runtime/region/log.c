@@ -97,7 +97,8 @@ static bool log_granule(struct context *context, uint64_t granule, uintptr_t add
             return true;
         }
         const uintptr_t until = private_until(address);
-        if (until < end && arena_holds(address) && address + size <= until) { /* behind it, in one epoch, are no block's bytes */
+        if (until < end && arena_holds(address) &&
+            address + size <= until) { /* behind it, in one epoch, are no block's bytes */
             start -= end - until;
             end = until;
         }

@@ -10,7 +10,8 @@ enum { ARGUMENTS = 6 };
 /* a label of arch/x86_64/entry.S */
 bool guarded_call(uint64_t function, uint64_t argument, uint64_t *result, uint64_t *guard);
 
-/* What is there already is not written again: the log would grow with each rescue, and escalate.c take that for progress. */
+/* What is there already is not written again: the log would grow with each rescue, and escalate.c take that for
+ * progress. */
 static bool put(struct context *context, uintptr_t address, uint64_t value, size_t size) {
     const uint64_t mask = ~0ull >> (64 - 8 * size);
     uint64_t now = 0;

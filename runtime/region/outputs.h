@@ -1,4 +1,5 @@
-/* What a rescue tells the caller besides the result: errno, and values in out-parameters (RULE_SET_ERRNO, RULE_SET_OUT). */
+/* What a rescue tells the caller besides the result: errno, and values in out-parameters (RULE_SET_ERRNO,
+ * RULE_SET_OUT). */
 #ifndef STEMRW_OUTPUTS_H
 #define STEMRW_OUTPUTS_H
 

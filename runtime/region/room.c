@@ -1,5 +1,5 @@
-/* The program sets itself a limit of address space (RLIMIT_AS), and what the runtime has reserved counts: of that it keeps
- * what is in use, and a small part of the limit for each.  What other threads have stays. */
+/* The program sets itself a limit of address space (RLIMIT_AS), and what the runtime has reserved counts: of that it
+ * keeps what is in use, and a small part of the limit for each.  What other threads have stays. */
 #include "region/room.h"
 
 #include "region/log.h"

@@ -27,7 +27,8 @@ const struct rule *rule_of(const struct patch *patch, enum rule_kind kind) {
 
 const struct rule *rule_next(const struct rule *rule) {
     const struct rule *next = rule + 1;
-    const bool same = next < rules() + payload_header.rule_count && next->patch == rule->patch && next->kind == rule->kind;
+    const bool same =
+        next < rules() + payload_header.rule_count && next->patch == rule->patch && next->kind == rule->kind;
     return same ? next : NULL;
 }
 

@@ -67,25 +67,25 @@ struct program_facts {
 
 struct runtime {
     struct program_facts facts;
-    struct cache *cache;             /* translate/cache.h */
-    struct perf_map *perf_map;       /* events/perf_map.h; NULL: not wanted */
-    uint32_t *threads_known;         /* [0] is 0 in a forked child: contexts name threads of its parent; [1] stays 0 there */
-    uint32_t current_list;           /* of .lists: readers need no lock, the other one is filled under it */
-    uint32_t handled;                /* bit per signal: our handler is installed */
-    uint32_t secure;                 /* AT_SECURE */
-    uint32_t proc_missing;           /* /proc/self/maps could not be read */
-    struct range_list lists[2];      /* code */
+    struct cache *cache;        /* translate/cache.h */
+    struct perf_map *perf_map;  /* events/perf_map.h; NULL: not wanted */
+    uint32_t *threads_known;    /* [0] is 0 in a forked child: contexts name threads of its parent; [1] stays 0 there */
+    uint32_t current_list;      /* of .lists: readers need no lock, the other one is filled under it */
+    uint32_t handled;           /* bit per signal: our handler is installed */
+    uint32_t secure;            /* AT_SECURE */
+    uint32_t proc_missing;      /* /proc/self/maps could not be read */
+    struct range_list lists[2]; /* code */
     struct range_list writable[2];   /* data, in step with .lists */
     struct os_sigaction actions[32]; /* what the program wants for the signals that we handle */
     struct os_sigaction gated[65];   /* its own handlers for the others, those that are called through our gate */
     uint32_t handlers_adopted;       /* those that were installed before the first region entry are among them */
     uint32_t padding;
-    uint64_t xsave_bytes;            /* largest xsave area */
-    const struct rule *stack_rule;   /* RULE_STACK; NULL: none */
-    uint64_t rule_kinds;             /* bit per kind: there are rules of it */
+    uint64_t xsave_bytes;                   /* largest xsave area */
+    const struct rule *stack_rule;          /* RULE_STACK; NULL: none */
+    uint64_t rule_kinds;                    /* bit per kind: there are rules of it */
     uint64_t places[1 << (PLACE_BITS - 6)]; /* a bit by hash for each address that a rule or a check is about */
-    struct hooks hooks;              /* effects/hooks.h */
-    uintptr_t errno_location;        /* the C library's function; 0: not looked up yet */
+    struct hooks hooks;                     /* effects/hooks.h */
+    uintptr_t errno_location;               /* the C library's function; 0: not looked up yet */
     uintptr_t doubt_start, doubt_end; /* code that the program may have changed since the last look; end 0: none */
     char events_path[4096];
     /* Reading of /proc/self/maps, under the lock: a part of it, and the path of the line read last. */
@@ -119,7 +119,7 @@ const struct range *range_known(uintptr_t address);
 /* End of the private writable mapping that holds `address`; 0: shared with others, or unknown. */
 uintptr_t private_until(uintptr_t address);
 
-void ranges_refresh(void);                         /* before the program locks itself in */
+void ranges_refresh(void); /* before the program locks itself in */
 /* The program changes mappings, or what may be done with them, in there.  Whether code known to us is among them: the
  * next outermost entry looks again, and translates it anew. */
 bool ranges_doubt(uintptr_t start, size_t size);

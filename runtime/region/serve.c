@@ -15,8 +15,8 @@
 #include "region/log.h"
 #include "region/masked.h"
 #include "region/operand.h"
-#include "region/rescue.h"
 #include "region/patches.h"
+#include "region/rescue.h"
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 #include "translate/cache.h"
@@ -228,8 +228,8 @@ static bool log_exact(struct context *context, uintptr_t address, size_t size) {
     return false;
 }
 
-/* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache, undone
- * by bytes, and in the arena, by operations: there the first locked instruction ends the region. */
+/* Of an allocator that is not known by name (a static program's) the same block could end up in a thread's cache,
+ * undone by bytes, and in the arena, by operations: there the first locked instruction ends the region. */
 static void log_locked(struct context *context, uintptr_t source, uintptr_t address, size_t size) {
     if (context->quiet || is_young(context, address, size))
         return;
@@ -310,7 +310,9 @@ static bool log_scatter(struct context *context, const struct instruction *at, c
 static bool check_string(struct context *context, uintptr_t source, const struct instruction *at, uint8_t opcode,
                          unsigned reg) {
     const bool compares = (opcode & 0xf6) == 0xa6; /* cmps, scas: they may end before */
-    const uint64_t count = !at->repeat ? 1 : compares ? context->registers.general[RCX] != 0 : context->registers.general[RCX];
+    const uint64_t count = !at->repeat ? 1
+                           : compares  ? context->registers.general[RCX] != 0
+                                       : context->registers.general[RCX];
     uint64_t address = context->registers.general[reg], size;
     if (at->address_size_override || __builtin_mul_overflow(count, at->operand_bytes, &size) || !size)
         return false;
@@ -368,7 +370,8 @@ static bool log_other_store(struct context *context) {
     if (at.memory == MEMORY_OTHER && at.address_size_override)
         address = (uint32_t)address;
     if (at.memory == MEMORY_MASKED && at.segment == 0x64)
-        address += context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
+        address +=
+            context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
     const bool masked = at.memory == MEMORY_MASKED;
     if (!masked && at.stack == STACK_NONE && overwrites(context, address, size))
         return true;
@@ -391,7 +394,8 @@ static bool log_other_store(struct context *context) {
 static bool about_to_land(const struct context *context, uint64_t rsp) {
     const uint64_t below = context->mark_rsp - rsp;
     uint64_t target = 0;
-    return below <= sizeof target && !is_slice(top(context)) && safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
+    return below <= sizeof target && !is_slice(top(context)) &&
+           safe_copy(&target, (const void *)context->mark_rsp, sizeof target) &&
            target != top(context)->return_address && range_known(target);
 }
 
@@ -407,8 +411,8 @@ static bool stack_loaded(struct context *context) {
         shadow_forget(context, context->argument[1], rsp + LANDING);
     if (context->depth && context->mark_rsp - rsp >= STACK_SPAN && switch_check(context, next))
         return true;
-    while (context->depth && ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) ||
-                              about_to_land(context, rsp)))
+    while (context->depth &&
+           ((rsp > context->mark_rsp && rsp - context->mark_rsp < STACK_SPAN) || about_to_land(context, rsp)))
         pop_mark(context);
     const bool same = context->depth && context->mark_rsp - rsp < STACK_SPAN;
     if (same && ((int64_t)down <= 0 || (down < STEP_DOWN && log_range(context, rsp - RED_ZONE, down + RED_ZONE))))

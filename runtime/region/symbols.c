@@ -26,8 +26,10 @@ static bool copy(void *to, uint64_t from, size_t size) {
 static bool find_tables(const struct link_map *map, struct tables *tables) {
     uint64_t entry[2];
     *tables = (struct tables){0};
-    for (unsigned i = 0; i < MAX_ENTRIES && copy(entry, map->dynamic + i * sizeof entry, sizeof entry) && entry[0]; i++) {
-        const uint64_t value = entry[1] < map->bias ? entry[1] + map->bias : entry[1]; /* glibc relocates them, musl not */
+    for (unsigned i = 0; i < MAX_ENTRIES && copy(entry, map->dynamic + i * sizeof entry, sizeof entry) && entry[0];
+         i++) {
+        const uint64_t value =
+            entry[1] < map->bias ? entry[1] + map->bias : entry[1]; /* glibc relocates them, musl not */
         if (entry[0] == DT_STRTAB)
             tables->strings = value;
         if (entry[0] == DT_SYMTAB)

@@ -1,8 +1,8 @@
 /* Failure-oblivious: an access that cannot be made is left out, and the region goes on behind its instruction.
  *
- * What is written is discarded; what is read is manufactured, after M. Rinard, C. Cadar, D. Dumitran, D. Roy, T. Leu and
- * W. Beebee, "Enhancing Server Availability and Security Through Failure-Oblivious Computing" (OSDI 2004): small numbers,
- * 0 and 1 most often, and each of a byte's values in turn, so that loops end which look for one.
+ * What is written is discarded; what is read is manufactured, after M. Rinard, C. Cadar, D. Dumitran, D. Roy, T. Leu
+ * and W. Beebee, "Enhancing Server Availability and Security Through Failure-Oblivious Computing" (OSDI 2004): small
+ * numbers, 0 and 1 most often, and each of a byte's values in turn, so that loops end which look for one.
  *
  * The instruction itself computes: a copy of it with scratch memory as its operand runs in its place, which leaves
  * vectors, flags and read-modify-writes to the processor.  The copy is a translation unit like others, made once.
@@ -69,7 +69,8 @@ static bool can_redirect(const struct instruction *at, const uint8_t *bytes) {
 /* The instruction with gs:[.scratch] as its operand; how many bytes, more than LONGEST where there is no room. */
 static unsigned redirect(const struct instruction *at, const uint8_t *bytes, uint8_t to[2 * LONGEST]) {
     const unsigned legacy = prefixes(bytes);
-    const unsigned payload = at->opcode_offset - (at->vex == 4 ? 3u : 2u); /* the byte with X and B, of VEX, EVEX, XOP */
+    const unsigned payload =
+        at->opcode_offset - (at->vex == 4 ? 3u : 2u); /* the byte with X and B, of VEX, EVEX, XOP */
     unsigned count = 0;
     to[count++] = 0x65;
     for (unsigned i = 0; i < at->modrm_offset; i++) {

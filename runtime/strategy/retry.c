@@ -1,6 +1,6 @@
-/* Once more in an altered environment, after F. Qin, J. Tucek, J. Sundaresan and Y. Zhou, "Rx: Treating Bugs as Allergies"
- * (SOSP 2005): the region is rolled back and runs again, while blocks that it allocates are zero and have room behind
- * them, and what it frees stays as it was until the end.
+/* Once more in an altered environment, after F. Qin, J. Tucek, J. Sundaresan and Y. Zhou, "Rx: Treating Bugs as
+ * Allergies" (SOSP 2005): the region is rolled back and runs again, while blocks that it allocates are zero and have
+ * room behind them, and what it frees stays as it was until the end.
  *
  * For that the allocator is asked natively, as with other threads alive, and so exactly the bytes written are logged:
  * granules would hold the allocator's own words.  A checkpoint further out may have some, so that there must be none.

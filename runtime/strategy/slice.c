@@ -31,8 +31,12 @@ static void begin(struct context *context, const struct rule *rule) {
     if (context->mark >= context->mark_last)
         return;
     *mark = (struct mark){
-        .rsp = general[RSP], .return_address = SLICE_MARK, .log = context->log, .patch = patch,
-        .patch_state = patch_state_of(patch), .slice = rule,
+        .rsp = general[RSP],
+        .return_address = SLICE_MARK,
+        .log = context->log,
+        .patch = patch,
+        .patch_state = patch_state_of(patch),
+        .slice = rule,
     };
     context->mark = (uint64_t)mark;
     context->depth++;

@@ -22,7 +22,7 @@ bool strategy_lets_die(const struct context *context);
 /* After a fault: .fault_class, .fault_pc, .fault_address, and .registers. */
 enum outcome strategy_follow(struct context *context);
 
-/* A region whose strategy must know of each entry; translated code then asks for SERVICE_ENTERED behind the checkpoint. */
+/* A region whose strategy must know of each entry; its code then asks for SERVICE_ENTERED behind the checkpoint. */
 bool strategy_wants_entry(const struct patch *patch);
 void strategy_entered(struct context *context);
 
@@ -56,6 +56,6 @@ static inline bool is_altered(const struct context *context) {
 }
 
 void strategy_retry_ends(struct context *context); /* at the commit, or when it is rolled back */
-uint64_t altered_size(uint64_t size); /* of an allocation then */
+uint64_t altered_size(uint64_t size);              /* of an allocation then */
 
 #endif

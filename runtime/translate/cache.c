@@ -327,7 +327,8 @@ uintptr_t cache_code_of(uintptr_t near, uintptr_t source) {
     if (!cache_map_of(near, &unit))
         return 0;
     for (uint32_t i = 0; i < unit->map_count; i++)
-        if (source_map_kind(&unit->map[i]) == SOURCE_INSTRUCTION && unit->source + (intptr_t)unit->map[i].source == source)
+        if (source_map_kind(&unit->map[i]) == SOURCE_INSTRUCTION &&
+            unit->source + (intptr_t)unit->map[i].source == source)
             return unit->code + source_map_code(&unit->map[i]);
     const struct translation *known = cache_find(source);
     return known ? known->body : 0;

@@ -23,8 +23,8 @@ struct arena {
 };
 enum { MAX_ARENAS = 8, SLOT_BITS = 24 }; /* a slot is named arena << SLOT_BITS | index */
 
-/* What the program has done when control is at a point of the cache.  Ascending in offset; each speaks for the code up to
- * the next. */
+/* What the program has done when control is at a point of the cache.  Ascending in offset; each speaks for the code up
+ * to the next. */
 struct source_map {
     uint32_t code;  /* offset in the unit | enum source_kind << SOURCE_KIND_SHIFT */
     int32_t source; /* offset from unit.source */
@@ -33,9 +33,9 @@ enum { SOURCE_KIND_SHIFT = 24 };
 enum source_kind {
     SOURCE_INSTRUCTION, /* .source is about to run, or runs: registers as arch/x86_64/exact.c finds them */
     SOURCE_ARRIVING,    /* a branch was taken and leads to .source, or .source was run and what follows is next */
-    SOURCE_LOOKUP,      /* .source, an indirect branch, was taken: rcx is in spill[0], where it leads in context.target */
-    SOURCE_LOGGING,     /* as SOURCE_INSTRUCTION; rax, rdx, and flags if anybody reads them, are in their spill slots */
-    SOURCE_RELOAD,      /* as SOURCE_ARRIVING, but the register that is loaded first is still in spill[3] */
+    SOURCE_LOOKUP,  /* .source, an indirect branch, was taken: rcx is in spill[0], where it leads in context.target */
+    SOURCE_LOGGING, /* as SOURCE_INSTRUCTION; rax, rdx, and flags if anybody reads them, are in their spill slots */
+    SOURCE_RELOAD,  /* as SOURCE_ARRIVING, but the register that is loaded first is still in spill[3] */
 };
 
 static inline uint32_t source_map_code(const struct source_map *map) {
@@ -116,8 +116,8 @@ void *metadata_allocate(size_t size); /* zeroed; NULL: no memory */
 uintptr_t cache_source_of(uintptr_t code);
 bool cache_contains(uintptr_t code);
 
-/* Code in the unit around `near`, or elsewhere in the cache, from which a thread may go on that is about to run `source`
- * with the program's own registers; 0: none known. */
+/* Code in the unit around `near`, or elsewhere in the cache, from which a thread may go on that is about to run
+ * `source` with the program's own registers; 0: none known. */
 uintptr_t cache_code_of(uintptr_t near, uintptr_t source);
 
 /* The same, whole: the entry of the map that speaks for `code`, and its unit; NULL: not in the cache. */

@@ -102,8 +102,7 @@ static void decode_block(struct builder *builder, uint32_t index) {
         block->next = address;
         if (address != block->start &&
             (builder_block_at(builder, address) >= 0 || region_at(address) || is_hook(address) ||
-             (builder->marked_within && slice_place(address)) ||
-             cache_find(address))) {
+             (builder->marked_within && slice_place(address)) || cache_find(address))) {
             add_block(builder, address, false);
             return;
         }

@@ -96,7 +96,7 @@ static void reset(struct builder *builder, uintptr_t root, struct arena *arena) 
     builder->has_mark = builder->full = false;
     builder->shadowed = stack_guarded();
     builder->marked_within = rule_planned(RULE_SLICE) && root - load_bias() - payload_header.text_start <
-                                                    payload_header.text_end - payload_header.text_start;
+                                                             payload_header.text_end - payload_header.text_start;
     builder->root = root;
     builder->arena = arena;
     builder->out =
@@ -141,7 +141,8 @@ static enum reason publish(struct builder *builder) {
             arena->slots[builder->colds[c].slot & ((1u << SLOT_BITS) - 1)] = start + builder->colds[c].at;
     for (uint32_t b = 0; b < builder->block_count; b++) {
         const struct block *block = &builder->blocks[b];
-        if (!watch(builder, block) || !cache_add(block->start, start + block->body, block->entry ? start + block->entry - 1 : 0))
+        if (!watch(builder, block) ||
+            !cache_add(block->start, start + block->body, block->entry ? start + block->entry - 1 : 0))
             return REASON_NO_MEMORY;
         if (block->mark)
             __atomic_store_n(&patch_state_of(block->mark)->translation, start + builder->gate[b], __ATOMIC_RELEASE);

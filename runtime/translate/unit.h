@@ -63,22 +63,23 @@ static inline bool reads_base(const struct source_instruction *at) {
 }
 
 enum cold_kind {
-    COLD_LOG,  /* a store whose granule the filter does not know */
+    COLD_LOG,   /* a store whose granule the filter does not know */
     COLD_CHECK, /* an access to an address that no ordinary pointer holds */
-    COLD_LINK, /* a slot's first value: ask C to link */
-    COLD_JUMP, /* jcc to another unit: jmp [slot] */
-    COLD_LOOP, /* … that closes a loop: a tick before it */
-    COLD_TICK, /* a slice of ticks is used up: ask C */
+    COLD_LINK,  /* a slot's first value: ask C to link */
+    COLD_JUMP,  /* jcc to another unit: jmp [slot] */
+    COLD_LOOP,  /* … that closes a loop: a tick before it */
+    COLD_TICK,  /* a slice of ticks is used up: ask C */
 };
 
 struct cold {
     enum cold_kind kind;
     uint32_t instruction; /* COLD_LOG, COLD_CHECK */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP, COLD_LOOP */
-    uint32_t back;        /* COLD_LOG, COLD_CHECK, COLD_TICK: offset of the store itself, of what follows the check or tick … */
-    uint32_t behind;      /* … and of what follows it */
-    uintptr_t source;     /* the instruction that it belongs to */
-    uint32_t at;          /* offset of this cold part, when emitted */
+    uint32_t
+        back; /* COLD_LOG, COLD_CHECK, COLD_TICK: offset of the store itself, of what follows the check or tick … */
+    uint32_t behind;  /* … and of what follows it */
+    uintptr_t source; /* the instruction that it belongs to */
+    uint32_t at;      /* offset of this cold part, when emitted */
     bool flags_saved;
 };
 
@@ -101,7 +102,7 @@ struct builder {
     bool has_mark; /* a region's entry is in it: its stores above the stack pointer may be older than the checkpoint */
     bool shadowed; /* calls and returns are compared (arch/x86_64/shadow.h) */
     bool marked_within; /* checkpoints may be made in the middle of functions of this module: so may any store of it */
-    bool full;     /* some table was too small: the unit is thrown away */
+    bool full;          /* some table was too small: the unit is thrown away */
     uint32_t gate[MAX_BLOCKS];      /* per block with a mark: offset behind the checkpoint */
     uintptr_t pending[MAX_PENDING]; /* branch targets to look at */
     uint32_t pending_count;

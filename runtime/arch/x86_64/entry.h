@@ -1,4 +1,4 @@
-/* Labels of entry.S.  None is called from C except safe_copy, safe_exchange and guarded_call; the others are jumped to. */
+/* Labels of entry.S.  C calls none but safe_copy, safe_exchange and guarded_call; the others are jumped to. */
 #ifndef STEMRW_ENTRY_H
 #define STEMRW_ENTRY_H
 

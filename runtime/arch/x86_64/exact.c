@@ -27,9 +27,9 @@ enum flags_place {
 };
 
 struct bookkeeping {
-    uint8_t holds[SPILLS];   /* the register whose value is in spill[i], or NOBODY */
-    uint16_t used;           /* bit per register: something else is in it meanwhile */
-    uint8_t flags_slot;      /* where ax with the flags was stored, or NOT_SPILLED */
+    uint8_t holds[SPILLS]; /* the register whose value is in spill[i], or NOBODY */
+    uint16_t used;         /* bit per register: something else is in it meanwhile */
+    uint8_t flags_slot;    /* where ax with the flags was stored, or NOT_SPILLED */
     enum flags_place flags;
     bool target_in_register; /* SOURCE_LOOKUP: rcx has not been stored yet */
     bool exchanged;          /* rax is in rcx, for jrcxz */
@@ -119,7 +119,8 @@ static struct bookkeeping read_again(enum source_kind kind, uintptr_t code, uint
             break;
         follow(&book, &decoded, (const uint8_t *)code);
         code += decoded.length;
-        if ((decoded.flow == FLOW_BRANCH || decoded.flow == FLOW_LOOP) && decoded.target > code && decoded.target <= rip)
+        if ((decoded.flow == FLOW_BRANCH || decoded.flow == FLOW_LOOP) && decoded.target > code &&
+            decoded.target <= rip)
             code = decoded.target;
     }
     return book;

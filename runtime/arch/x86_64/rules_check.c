@@ -51,7 +51,8 @@ static void emit_division_check(struct builder *builder, uint32_t index, const s
     const bool flags = at->flags_live & FLAGS_ARITHMETIC, is_signed = at->bytes[at->decoded.modrm_offset] & 8;
     const unsigned divisor = divisor_register(at);
     const uint8_t wide = 0x40 | (at->decoded.rex & 8), by_divisor = wide | (uint8_t)(divisor >> 3);
-    const uint32_t cold = builder_cold(builder, (struct cold){.kind = COLD_CHECK, .instruction = index, .flags_saved = flags});
+    const uint32_t cold =
+        builder_cold(builder, (struct cold){.kind = COLD_CHECK, .instruction = index, .flags_saved = flags});
     STORE_CONTEXT(OUT, RAX, spill[1]);
     STORE_CONTEXT(OUT, RDX, spill[2]);
     if (flags) {

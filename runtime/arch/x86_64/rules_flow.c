@@ -157,8 +157,8 @@ void rule_transaction(struct builder *builder, const struct source_instruction *
 
 /* ---- system calls ---- */
 
-/* A child on our memory has our gs base too, but must not look at the context, which goes on without it: native at once.
- * No flag changes. */
+/* A child on our memory has our gs base too, but must not look at the context, which goes on without it: native at
+ * once. No flag changes. */
 static void emit_shared_memory_child(struct builder *builder, uintptr_t next) {
     EMIT(OUT, 0x0f, 0x05);
     map_source_as(builder, SOURCE_ARRIVING, next);

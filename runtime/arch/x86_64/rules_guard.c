@@ -11,8 +11,8 @@ bool may_be_guarded(const struct instruction *decoded) {
             decoded->base != RSP && !absolute && !decoded->segment);
 }
 
-/* access → rdx = its address from the arena's beginning on; in there? then rax = the span of its page; not in that? then C;
- * the access itself */
+/* access → rdx = its address from the arena's beginning on; in there? then rax = the span of its page; not in that?
+ * then C; the access itself */
 void emit_guard(struct builder *builder, const struct source_instruction *at) {
     if (at->decoded.memory == MEMORY_STRING || at->decoded.bit_offset) {
         emit_service_at(builder, SERVICE_GUARD, at->address);

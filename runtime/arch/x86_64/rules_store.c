@@ -9,13 +9,14 @@ static bool store_is_plain(const struct instruction *decoded) {
            decoded->stack == STACK_NONE && decoded->displacement_size != 8;
 }
 
-/* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame; in a unit that holds a
- * region's entry it may be above the mark, and so may be what lies above the function's return address: arguments, which
- * a region that goes on in another function by a jump has from its caller. */
+/* Frames younger than the checkpoint need no undo.  [rsp + d] is in the running function's frame; in a unit that holds
+ * a region's entry it may be above the mark, and so may be what lies above the function's return address: arguments,
+ * which a region that goes on in another function by a jump has from its caller. */
 static bool store_is_young(const struct builder *builder, const struct source_instruction *at) {
     const struct instruction *decoded = &at->decoded;
     return decoded->memory == MEMORY_OPERAND && decoded->base == RSP && decoded->index == REG_NONE &&
-           !decoded->segment && !builder->has_mark && !builder->marked_within && !decoded->bit_offset && decoded->stack == STACK_NONE &&
+           !decoded->segment && !builder->has_mark && !builder->marked_within && !decoded->bit_offset &&
+           decoded->stack == STACK_NONE &&
            (at->depth == UNKNOWN_DEPTH || decoded->displacement + decoded->operand_bytes <= at->depth);
 }
 

@@ -189,8 +189,8 @@ static uint32_t emit_near(struct builder *builder, uint32_t hit, unsigned from, 
     return emit_short_jump(builder, JB);
 }
 
-/* store of n bytes at a → n - 1 + a less than 8 MiB above rsp? then, for each 16 bytes that it may touch, in whose upper
- *     half compiled code has its return addresses: E is where they end; is entry(E).rsp - a - 1 < n + 15? */
+/* store of n bytes at a → n - 1 + a less than 8 MiB above rsp? then, for each 16 bytes that it may touch, in whose
+ * upper half compiled code has its return addresses: E is where they end; is entry(E).rsp - a - 1 < n + 15? */
 uint32_t emit_shadow_store(struct builder *builder, const struct source_instruction *at) {
     enum { HALF = 8, PAIR = 16 };
     const unsigned bytes = at->decoded.operand_bytes;

@@ -1,4 +1,4 @@
-/* What is put around calls and returns, and before stores, where the plan has RULE_STACK (fault/stack.h says what for). */
+/* What is put around calls and returns, and before stores, where the plan has RULE_STACK (fault/stack.h says why). */
 #ifndef STEMRW_SHADOW_H
 #define STEMRW_SHADOW_H
 
@@ -19,8 +19,9 @@ void emit_shadow_return(struct builder *builder, const struct block *block, cons
 /* Whether a store's address is that of no object of the running function itself, and may be one on the stack. */
 bool shadow_reaches(const struct builder *builder, const struct instruction *decoded);
 
-/* In a check of such a store, rdx being its address: does it touch the slot of a call, or the word below, where frame pointers are
- * saved?  Then to where emit_shadow_hit is called with the result, ZF clear, else on with rdx kept.  Uses rax and flags. */
+/* In a check of such a store, rdx being its address: does it touch the slot of a call, or the word below, where frame
+ * pointers are saved?  Then to where emit_shadow_hit is called with the result, ZF clear, else on with rdx kept.  Uses
+ * rax and flags. */
 uint32_t emit_shadow_store(struct builder *builder, const struct source_instruction *at);
 void emit_shadow_hit(struct builder *builder, uint32_t jump);
 
