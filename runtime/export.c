@@ -33,6 +33,7 @@ void export_abi(void) {
     CONSTANT(HEADER_EXECUTABLE);
     CONSTANT(HEADER_COUNTS);
     CONSTANT(TICK_SLICE);
+    CONSTANT(PATCH_MAIN);
     CONSTANT(PATCH_REGION);
     CONSTANT(PATCH_START);
     CONSTANT(PATCH_OBSERVE);
@@ -181,7 +182,7 @@ void export_abi(void) {
     FIELD(patch, kind);
     FIELD(patch, return_kind);
     FIELD(patch, check_class);
-    FIELD(patch, reserved);
+    FIELD(patch, flags);
     FIELD(patch, gate);
     FIELD(patch, displaced);
     FIELD(patch, length);

@@ -3,6 +3,7 @@
 
 #include "arch/x86_64/entry.h"
 #include "arch/x86_64/unistd.h"
+#include "effects/positions.h"
 #include "events/perf_map.h"
 #include "fault/budget.h"
 #include "guard/arena.h"
@@ -18,7 +19,6 @@ enum {
     CLONE_THREAD = 0x10000,
     CLONE_PARENT_SETTID = 0x100000,
     CLONE_CHILD_SETTID = 0x1000000,
-    SEEK_CUR = 1,
     PR_SET_SECCOMP = 22,
     SECCOMP_SET_MODE_FILTER = 1, /* and SECCOMP_SET_MODE_STRICT before it */
 };
@@ -39,22 +39,12 @@ void watch(struct context *context) {
     context->after_syscall = (uint64_t)&syscall_done;
 }
 
-/* Offsets of pipes, terminals and sockets do not exist: what was read from or written to them is gone. */
-static void save_position(struct context *context, bool reads) {
-    if (context->state->sealed) {
-        context->irreversible++;
-        return;
-    }
-    uint64_t fd = argument(context, 0);
-    long offset = os_call(NR_lseek, (long)fd, 0, SEEK_CUR, 0, 0, 0);
-    const uint64_t data[] = {(uint64_t)offset, reads};
-    if (offset < 0) {
-        context->irreversible++;
-        if (reads)
-            watch(context);
-    } else if (log_operation(context, LOG_OFFSET, fd, data, 2)) {
-        context->inputs += reads; /* until that is undone: the same is read again then */
-    }
+/* Pipes, terminals and sockets have none: what was read from or written to them is gone. */
+static void before_move(struct context *context, uint64_t number, bool reads) {
+    const bool saved = !context->state->sealed && position_save(context, number, reads);
+    context->irreversible += !saved;
+    if (!context->state->sealed && saved != reads)
+        watch(context);
 }
 
 /* ---- processes ---- */
@@ -214,7 +204,7 @@ bool before_syscall(struct context *context) {
     case EFFECT_POSITION:
         if (number == NR_writev && before_message(context))
             return true;
-        save_position(context, rule->outputs);
+        before_move(context, number, rule->outputs);
         return false;
     case EFFECT_DESCRIPTOR:
         watch(context);
@@ -233,7 +223,10 @@ void after_syscall(struct context *context) {
         if (result < -4096ull)
             log_operation(context, LOG_CLOSE, result, NULL, 0);
     } else if (rule->effect == EFFECT_POSITION) {
-        context->inputs += (int64_t)result > 0; /* at the end of a pipe nothing comes, however often one asks */
+        if (rule->outputs)
+            context->inputs += (int64_t)result > 0; /* at the end of a pipe nothing comes, however often one asks */
+        else
+            position_moved(context, number, result);
     } else if (number == NR_mmap || number == NR_mremap) {
         after_memory(context, number, result);
     } else if (number == NR_prctl || number == NR_seccomp) {

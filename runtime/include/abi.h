@@ -62,6 +62,10 @@ enum patch_kind {
                         of the program: tells the original bytes, its boundaries are all 255 */
 };
 
+enum patch_flags {
+    PATCH_MAIN = 1 << 0, /* the program's main: to return from it ends the program */
+};
+
 enum return_kind {
     RETURN_INTEGER = 1, /* return_value in rax; rdx = 0 if the function had written it */
     RETURN_DOUBLE = 2,  /* return_value is the bit pattern for xmm0 (float: low 32 bits); rax too */
@@ -105,7 +109,7 @@ struct patch {
     uint32_t kind;          /* enum patch_kind */
     uint32_t return_kind;   /* enum return_kind */
     uint32_t check_class;   /* enum fault_class of the report */
-    uint32_t reserved;      /* 0 */
+    uint32_t flags;         /* enum patch_flags */
     uint32_t gate;          /* offset of the gate from the header */
     uint32_t displaced;     /* offset of the displaced instructions, which end with a jump behind the patch */
     uint8_t length;         /* overwritten bytes, whole instructions: 2 … 24 */

@@ -97,8 +97,13 @@ int os_open_append(const char *path) {
 struct stat { /* of the kernel */
     uint64_t device, inode, links;
     uint32_t mode, user, group, padding;
-    uint64_t rest[14];
+    uint64_t special, size, rest[12];
 };
+
+uint64_t os_file_size(int fd) {
+    struct stat found;
+    return CALL2(NR_fstat, fd, &found) == 0 && (found.mode & S_IFMT) == S_IFREG ? found.size : ~0ull;
+}
 
 int os_open_own(const char *path, bool empty) {
     int fd = open_append(path, O_NOFOLLOW | O_NONBLOCK, 0600);

@@ -32,6 +32,8 @@ int os_open_append(const char *path); /* creates; close-on-exec; never descripto
  * this user's that has no other name.  With `empty` it is emptied. */
 int os_open_own(const char *path, bool empty);
 long os_read(int fd, void *buffer, size_t size);
+/* Of a regular file; ~0 of anything else. */
+uint64_t os_file_size(int fd);
 long os_read_at(int fd, void *buffer, size_t size, uint64_t offset);
 long os_write(int fd, const void *buffer, size_t size);
 void os_close(int fd);

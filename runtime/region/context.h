@@ -162,8 +162,8 @@ struct context {
     int32_t thread; /* kernel thread id */
     uint32_t alternate_ours;
     uint32_t fault_class;
-    uint32_t generation; /* of the code cache, as the lookup table knows it */
-    uint32_t padding_generation;
+    uint32_t generation;  /* of the code cache, as the lookup table knows it */
+    uint32_t keeps_files; /* 1: what a rollback undoes has written stays written (effects/positions.h) */
     uint64_t fault_pc;
     uint64_t fault_address;
     uint64_t fault_rdx;

@@ -2,6 +2,7 @@
 
 #include "arch/x86_64/unistd.h"
 #include "effects/allocator.h"
+#include "effects/positions.h"
 #include "effects/words.h"
 #include "fault/handlers.h"
 #include "guard/arena.h"
@@ -10,7 +11,7 @@
 #include "region/runtime.h"
 #include "strategy/strategy.h"
 
-enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, SEEK_SET = 0, MREMAP_MAYMOVE_FIXED = 3 };
+enum { KIND_SHIFT = 56, WIDE_ENTRIES = 1 << 16, MREMAP_MAYMOVE_FIXED = 3 };
 #define WIDE_BYTES (WIDE_ENTRIES * sizeof(uint64_t))
 #define LOG_LARGEST (1ul << 30)
 #define LOG_LEAST (1ul << 20)
@@ -216,8 +217,7 @@ static bool undo(struct context *context, const struct record *record) {
         os_close((int)operand);
         break;
     case LOG_OFFSET:
-        os_call(NR_lseek, (long)operand, (long)data[0], SEEK_SET, 0, 0, 0);
-        context->inputs -= data[1];
+        position_undo(context, record);
         break;
     case LOG_SIGNAL_MASK:
         os_sigmask(OS_SIG_SETMASK, &operand, NULL);

@@ -18,7 +18,7 @@ enum log_kind {
     LOG_BYTES = 0,      /* memory: restore */
     LOG_UNMAP,          /* mmap of (address, size): unmap it */
     LOG_CLOSE,          /* a descriptor (address) that came to be: close it */
-    LOG_OFFSET,         /* file offset of descriptor (address) was (data); then 1, if it was moved by reading */
+    LOG_OFFSET,         /* where descriptor (address) was read or written, see effects/positions.h */
     LOG_SIGNAL_MASK,    /* was (address) */
     LOG_SIGNAL_STACK,   /* was at (address); data = flags, size */
     LOG_SIGNAL_ACTION,  /* of signal (address); data = struct os_sigaction */

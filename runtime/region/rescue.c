@@ -42,7 +42,9 @@ void restore_registers(struct context *context, const struct mark *mark) {
 
 void roll_back(struct context *context, const struct mark *mark) {
     budget_rescued(context, mark);
+    context->keeps_files = !is_slice(mark) && mark->patch->flags & PATCH_MAIN;
     log_rollback(context, mark->log);
+    context->keeps_files = 0;
     context->quiet = 0;
     shadow_forget(context, 0, mark->rsp + 8);
     context->mark = (uint64_t)(mark - 1);

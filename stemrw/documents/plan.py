@@ -37,6 +37,8 @@ class PlannedRegion(Document):
     check_address: Word | None = None
     check_class: str | None = None
     rules: tuple[AnyRule, ...] = ()
+    is_main: bool = False
+    """The program's `main`: to return from it ends the program, which keeps what it has written to files."""
     serves: tuple[Word, ...] = ()
     """The regions for whose sake it is there, and with the last of which it goes: itself, where faults are meant to be
     rescued in it; others, whose safety net it is. Empty: itself."""

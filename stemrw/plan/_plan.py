@@ -154,6 +154,7 @@ def _region(
         return_evidence=evidence,
         check_address=pc if checked or (owner is not None and not net) else None,
         check_class=None if net and not checked else localization.fault_class,
+        is_main=is_main,
         candidates=choice.result.candidates,
         considered=choice.considered,
         serves=(serves,),
