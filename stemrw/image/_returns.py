@@ -87,7 +87,15 @@ class Returns:
     def _call_returns(self, call: Instruction, depth: int) -> bool:
         if self._image.called_name(call) in NEVER_RETURN:
             return False
-        if call.target is None or depth <= 1:
+        if depth <= 1:
             return True
-        callee = self._image.function_at(call.target)
-        return callee is None or callee.entry != call.target or self._may_return(callee, depth - 1)
+        callee = self._image.function_at(call.target) if call.target is not None else None
+        if callee is None or callee.entry != call.target:
+            callee = self._own(call)
+        return callee is None or self._may_return(callee, depth - 1)
+
+    def _own(self, call: Instruction) -> Function | None:
+        """The function of this file that a call by way of the loader leads to, unless another file puts one before."""
+        name = self._image.called_name(call)
+        named = self._image.functions_named(name) if name is not None else []
+        return named[0] if len(named) == 1 else None

@@ -16,7 +16,7 @@ from stemrw.plan._calls import Site
 from stemrw.plan._consequence import Ending, consequences
 from stemrw.plan._errno import ERRNO
 from stemrw.plan._errno_place import ASKS
-from stemrw.plan._operands import ARGUMENTS, number, operands
+from stemrw.plan._operands import ARGUMENTS, REGISTERS, number, operands
 from stemrw.plan._outputs import errno_rule
 from stemrw.plan._reading import Reading
 
@@ -90,15 +90,19 @@ def _passed(reading: Reading, site: Site) -> dict[str, int]:
     if position is None:
         return {}
     found: dict[str, int] = {}
-    settled: set[str] = set()
+    leading = {register: number for number, register in enumerate(ARGUMENTS)}  # to an argument, from here on
     for instruction in reversed(body[max(0, position - _BEFORE_CALL) : position]):
         if instruction.is_call or instruction.is_stop or instruction.mnemonic in ("push", "pop"):
             break
         ops = operands(instruction)
-        fresh = instruction.mnemonic == "lea" and ops.parts[0] in ARGUMENTS and ops.parts[0] not in settled
-        if fresh and ops.parts[1].startswith(("[rsp", "[rbp")) and "*" not in ops.parts[1]:
-            found[ops.parts[1]] = ARGUMENTS.index(ops.parts[0])
-        settled |= ops.written
+        argument = leading.get(ops.parts[0]) if len(ops.parts) == 2 else None
+        leading = {register: number for register, number in leading.items() if register not in ops.written}
+        if argument is None:
+            continue
+        if instruction.mnemonic == "lea" and ops.parts[1].startswith(("[rsp", "[rbp")) and "*" not in ops.parts[1]:
+            found[ops.parts[1]] = argument
+        elif instruction.mnemonic == "mov" and REGISTERS.get(ops.parts[1], ("", 0))[1] == 8:
+            leading.setdefault(ops.parts[1], argument)
     for instruction in body[:position]:
         destination = operands(instruction).parts[:1]
         if destination and instruction.mnemonic != "lea":

@@ -24,7 +24,7 @@ _PART_OF_CODE = re.compile(
 )
 """The runtimes of C and C++: their functions are steps of the function that calls them, and no work of their own."""
 
-_OVER_ALL = frozenset(("hang", "memory-exhaustion", "stack-exhaustion"))
+_OVER_ALL = frozenset(("hang", "memory-exhaustion"))
 """Faults of all that has run since a region was entered, rather than of the call that runs just then."""
 
 
