@@ -60,42 +60,36 @@ class Returns:
                 if i.is_return:
                     return True
                 target = i.target
-                if i.is_call and not self._call_returns(i, depth):
+                if i.is_call and not self._leads_to_return(i, depth):
                     break
                 if i.is_jump:
                     if target is None:  # a jump table (returns if any way out exists) or an indirect tail call
-                        return self._indirect_jump_returns(i, code)
+                        return self._indirect_jump_returns(i, code, depth)
                     if target in code:
                         work.append(target)
-                    elif self._leaving_jump_returns(i, target, depth):
+                    elif self._leads_to_return(i, depth):
                         return True
                 if i.is_stop:
                     break
                 address = i.end
         return False
 
-    def _indirect_jump_returns(self, jump: Instruction, code: dict[int, Instruction]) -> bool:
-        name = self._image.called_name(jump)
-        return name not in NEVER_RETURN if name else any(i.is_return or i.is_jump for i in code.values())
+    def _indirect_jump_returns(self, jump: Instruction, code: dict[int, Instruction], depth: int) -> bool:
+        if self._image.called_name(jump):
+            return self._leads_to_return(jump, depth)
+        return any(i.is_return or i.is_jump for i in code.values())
 
-    def _leaving_jump_returns(self, jump: Instruction, target: int, depth: int) -> bool:
-        if self._image.called_name(jump) in NEVER_RETURN:
+    def _leads_to_return(self, branch: Instruction, depth: int) -> bool:
+        """Whether what a call or a jump out of the function leads to may return."""
+        if self._image.called_name(branch) in NEVER_RETURN:
             return False
-        other = self._image.function_at(target)
-        return other is None or other.entry != target or self._may_return(other, depth - 1)
+        other = self._image.function_at(branch.target) if branch.target is not None else None
+        if other is None or other.entry != branch.target:
+            other = self._own(branch)
+        return other is None or depth <= 1 or self._may_return(other, depth - 1)
 
-    def _call_returns(self, call: Instruction, depth: int) -> bool:
-        if self._image.called_name(call) in NEVER_RETURN:
-            return False
-        if depth <= 1:
-            return True
-        callee = self._image.function_at(call.target) if call.target is not None else None
-        if callee is None or callee.entry != call.target:
-            callee = self._own(call)
-        return callee is None or self._may_return(callee, depth - 1)
-
-    def _own(self, call: Instruction) -> Function | None:
-        """The function of this file that a call by way of the loader leads to, unless another file puts one before."""
-        name = self._image.called_name(call)
+    def _own(self, branch: Instruction) -> Function | None:
+        """The function of this file that is reached by way of the loader, unless another file puts one before it."""
+        name = self._image.called_name(branch)
         named = self._image.functions_named(name) if name is not None else []
         return named[0] if len(named) == 1 else None

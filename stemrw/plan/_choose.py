@@ -35,6 +35,9 @@ _AROUND = 3
 _AGAIN = -12
 """Points where the stack would be exhausted again for each part of the input."""
 
+_FAINT = 4
+"""Points of a value that is no more than special to a caller, and the default."""
+
 _UNKNOWN = -2
 """Points where a caller may take the error value for the answer of the whole recursion."""
 
@@ -284,6 +287,8 @@ def _doubt(localization: Localization, chosen: Choice) -> str | None:
         return f"memory may have been damaged before (a fault of class {localization.fault_class})"
     if not chosen.result.handled:
         return "it is not known how the caller treats an error"
+    if chosen.result.kind == "integer" and chosen.result.candidates[0].score <= _FAINT:
+        return "next to nothing tells its error value from an answer"
     return None
 
 

@@ -122,6 +122,25 @@ def test_whether_a_function_may_return(parts: Path, name: str, expected: bool) -
     assert image.may_return(function) is expected
 
 
+def test_a_call_by_way_of_the_loader_may_lead_to_a_function_of_the_same_file(tmp_path: Path) -> None:
+    """Its exported functions are called through the PLT: what they do is known all the same."""
+    bodies = {
+        "leave": "call longjmp@plt",
+        "jump": "call count@plt; jmp leave@plt",
+        "report": "call leave@plt; ret",
+        "answer": "call count@plt; test %eax, %eax; je 1f; call report@plt; 1: ret",
+    }
+    source = "".join(
+        f".globl {name}\n.type {name}, @function\n"
+        f"{name}: .cfi_startproc; {body}; .cfi_endproc\n.size {name}, . - {name}\n"
+        for name, body in bodies.items()
+    )
+    path = compile_program(tmp_path, source, kind="shared", name="program.S")
+    image = Image.open(path)
+    found = {name: image.may_return(image.functions_named(name)[0]) for name in bodies}
+    assert found == {"leave": False, "jump": False, "report": False, "answer": True}
+
+
 def test_callers_are_calls_and_tail_calls(parts: Path) -> None:
     names = symbols(parts)
     image = Image.open(parts)

@@ -73,6 +73,14 @@ PART int calls_fill(int *p) {
     sink = n;
     return rc;
 }
+PART int fill_copied(int *p, int *out) { *out = work(p); return *out & 1; }
+PART int calls_fill_copied(int *p) {
+    int n, *at;
+    __asm__("lea %1, %%rax\n mov %%rax, %0" : "=S"(at) : "m"(n) : "rax");
+    int rc = fill_copied(p, at);
+    sink = *(volatile int *)&n;
+    return rc;
+}
 PART int fill_set(int *p, int *out) { *out = work(p); return *out & 1; }
 PART int calls_fill_set(int *p) {
     volatile int n = 5;
@@ -98,7 +106,7 @@ int main(int argc, char **argv) {
     int *p = (int *)argv;
     int *list[] = {p, shared, 0};
     sink = calls_status(p) + calls_truth(p) + calls_message(p) + calls_text(p) + calls_fetch(p) + calls_fill(p);
-    sink += calls_fill_set(p);
+    sink += calls_fill_set(p) + calls_fill_copied(p);
     return each(list) + argc;
 }
 """
@@ -182,8 +190,9 @@ def test_errno_is_what_the_function_itself_sets(image: Image, names: dict[str, i
     assert not [rule for rule in other.rules if isinstance(rule, SetErrno)]
 
 
-def test_variable_that_the_caller_reads_gets_a_neutral_value(image: Image, names: dict[str, int]) -> None:
-    region = primary(plan(backtrace(image, names, "fill", "calls_fill", "main"), image))
+@pytest.mark.parametrize("name", ["fill", "fill_copied"])
+def test_variable_that_the_caller_reads_gets_a_neutral_value(image: Image, names: dict[str, int], name: str) -> None:
+    region = primary(plan(backtrace(image, names, name, f"calls_{name}", "main"), image))
     (rule,) = (rule for rule in region.rules if isinstance(rule, SetOut))
     assert (rule.argument, rule.offset, rule.size, rule.value) == (1, 0, 4, 0)
 

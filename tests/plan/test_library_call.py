@@ -27,6 +27,12 @@ void tag_load(struct tag *tag, const char *name) {
     tag->length = fits(name);
     strcpy(tag->title, name);
 }
+static int depth(const char *name, volatile char *outer) {
+    volatile char here[256];
+    here[0] = *name == 'b' || outer == here ? depth(name, here) : 1;
+    return here[0];
+}
+int tag_depth(const char *name) { return depth(name, 0); }
 int tag_check(const char *name) { used++; return fits(name) > 5 ? -1 : used; }
 struct tag *tag_open(const char *name) { tags[used % 8].length = fits(name); return &tags[used++ % 8]; }
 double tag_weight(const char *name) { return fits(name) / 2.0; }
@@ -39,6 +45,7 @@ PROGRAM = """
 struct tag { int length; char title[28]; };
 void tag_load(struct tag *tag, const char *name);
 int tag_check(const char *name);
+int tag_depth(const char *name);
 struct tag *tag_open(const char *name);
 double tag_weight(const char *name);
 __attribute__((noipa)) void list(int count, char **names) {
@@ -53,6 +60,12 @@ __attribute__((noipa)) void check(int count, char **names) {
         int number = tag_check(names[i]);
         if (number < 0) { fprintf(stderr, "%s: invalid\\n", names[i]); continue; }
         printf("%s is number %d\\n", names[i], number);
+    }
+}
+__attribute__((noipa)) void nest(int count, char **names) {
+    for (int i = 0; i < count; i++) {
+        if (tag_depth(names[i]) < 1) { fprintf(stderr, "%s: too deep\\n", names[i]); continue; }
+        printf("%s: fine\\n", names[i]);
     }
 }
 __attribute__((noipa)) void show(int count, char **names) {
@@ -80,6 +93,7 @@ int main(int argc, char **argv) {
     switch (argv[1][0]) {
     case 'l': list(argc - 2, argv + 2); break;
     case 'c': check(argc - 2, argv + 2); break;
+    case 'd': nest(argc - 2, argv + 2); break;
     case 's': show(argc - 2, argv + 2); break;
     case 'w': weigh(argc - 2, argv + 2); break;
     case 'o': for (int i = 2; i < argc; i++) one(argv[i]); break;
@@ -118,6 +132,7 @@ def _slices(done: Plan) -> list[Slice]:
     [
         ("list", "good: 4 good\nbad: 0 no tag\nend: 3 end\n", ""),
         ("check", "good is number 1\nend is number 2\n", "bad: invalid\n"),
+        ("depth", "good: fine\nend: fine\n", "bad: too deep\n"),
     ],
 )
 def test_the_call_is_skipped(tool: Tool, program: Path, tmp_path: Path, command: str, out: str, err: str) -> None:
