@@ -13,7 +13,7 @@ enum {
     O_APPEND = 02000,
     STANDARD_ERROR = 2,
 };
-#define NOWHERE (~0ull) /* an end that is not known, the size of no regular file, or one that was not written */
+#define NOWHERE (~0ull) /* an end that is not known, the size of what was not written */
 
 /* Data of LOG_OFFSET. */
 enum { POSITION_BEFORE, POSITION_READ, POSITION_END, POSITION_SIZE, POSITION_WORDS };
@@ -31,10 +31,10 @@ bool position_save(struct context *context, uint64_t number, bool reads) {
     if (is_write(number) && descriptor <= STANDARD_ERROR)
         return false;
     const long before = seek(descriptor, 0, SEEK_CUR);
-    const uint64_t size = is_write(number) ? os_file_size((int)descriptor) : NOWHERE;
-    const uint64_t data[POSITION_WORDS] = {(uint64_t)before, reads, reads ? NOWHERE : (uint64_t)before, size};
-    if (before < 0)
+    const uint64_t size = is_write(number) && before >= 0 ? os_file_size((int)descriptor) : NOWHERE;
+    if (before < 0 || (is_write(number) && size == NOWHERE))
         return false;
+    const uint64_t data[POSITION_WORDS] = {(uint64_t)before, reads, reads ? NOWHERE : (uint64_t)before, size};
     if (log_operation(context, LOG_OFFSET, descriptor, data, POSITION_WORDS))
         context->inputs += reads; /* until that is undone: the same is read again then */
     return true;
@@ -57,15 +57,15 @@ static bool is_ours(uint64_t descriptor, const uint64_t *data) {
 
 void position_undo(struct context *context, const struct record *record) {
     const uint64_t descriptor = record->operand, *data = record->data;
+    const uint64_t before = data[POSITION_BEFORE], end = data[POSITION_END], size = data[POSITION_SIZE];
     context->inputs -= data[POSITION_READ];
-    if (data[POSITION_END] == data[POSITION_BEFORE])
+    if (end == before)
         return;
-    if (data[POSITION_END] != NOWHERE &&
-        (context->keeps_files || context->state->sealed || !is_ours(descriptor, data))) {
+    if (context->state->sealed || (end != NOWHERE && (context->keeps_files || !is_ours(descriptor, data)))) {
         context->irreversible++;
         return;
     }
-    if (data[POSITION_SIZE] == data[POSITION_BEFORE] && os_file_size((int)descriptor) == data[POSITION_END])
-        os_call(NR_ftruncate, (long)descriptor, (long)data[POSITION_BEFORE], 0, 0, 0, 0);
-    seek(descriptor, data[POSITION_BEFORE], SEEK_SET);
+    if (before <= size && size < end && end != NOWHERE && os_file_size((int)descriptor) == end)
+        os_call(NR_ftruncate, (long)descriptor, (long)size, 0, 0, 0, 0);
+    seek(descriptor, before, SEEK_SET);
 }

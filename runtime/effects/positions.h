@@ -2,9 +2,9 @@
  *
  * What has been written cannot be called back where somebody else may have seen it, or has written behind it: pipes,
  * terminals, sockets; the standard streams, whatever they lead to; files that are opened for appending, or whose
- * position others have moved since.  That stays, and is an irreversible effect.  Else the position goes back, so that
- * what a stream's buffer holds again is not written twice, and what had made the file longer is cut off again.  A
- * rescue of main ends the program: then all stays that it has written, as after its death.
+ * position others have moved since, or have from their parent process.  That stays, and is an irreversible effect. Else
+ * the position goes back, so that what a stream's buffer holds again is not written twice, and what had made the file
+ * longer is cut off again.  A rescue of main ends the program: then all stays that it has written, as after its death.
  */
 #ifndef STEMRW_POSITIONS_H
 #define STEMRW_POSITIONS_H

@@ -104,10 +104,12 @@ static void before_limit(struct context *context, uint64_t number) {
         make_room(context, soft);
 }
 
-/* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again. */
+/* In the child: its C library keeps the thread's number, which a rollback must not make the parent's again; and where
+ * files are read and written is the parent's as well. */
 static void after_fork(struct context *context, uint64_t number) {
     struct clone_arguments given;
     int32_t thread;
+    log_forget_descriptors(context, 0, UINT32_MAX, true);
     if (!context->state->sealed)
         context->thread = os_gettid();
     if (clone_arguments(context, number, &given) && given.flags & CLONE_CHILD_SETTID &&
@@ -198,7 +200,9 @@ bool before_syscall(struct context *context) {
     case EFFECT_IRREVERSIBLE:
         if (context->exact && (number == NR_close || number == NR_close_range))
             log_forget_descriptors(context, (uint32_t)argument(context, 0),
-                                   (uint32_t)argument(context, number == NR_close ? 0 : 1));
+                                   (uint32_t)argument(context, number == NR_close ? 0 : 1), false);
+        if (number == NR_dup2 || number == NR_dup3)
+            log_forget_descriptors(context, (uint32_t)argument(context, 1), (uint32_t)argument(context, 1), true);
         context->irreversible++;
         return false;
     case EFFECT_POSITION:

@@ -63,7 +63,7 @@ enum patch_kind {
 };
 
 enum patch_flags {
-    PATCH_MAIN = 1 << 0, /* the program's main: to return from it ends the program */
+    REGION_OF_MAIN = 1 << 0, /* the program's main: to return from it ends the program */
 };
 
 enum return_kind {

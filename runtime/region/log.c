@@ -318,12 +318,13 @@ bool log_touches(const struct context *context, uintptr_t start, size_t size) {
     return false;
 }
 
-void log_forget_descriptors(struct context *context, uint64_t first, uint64_t last) {
+void log_forget_descriptors(struct context *context, uint64_t first, uint64_t last, bool positions_only) {
     for (uint64_t at = context->log; at > context->log_start;) {
         const struct record record = log_record(at);
         struct trailer *trailer = (struct trailer *)(at - sizeof *trailer);
         at = (uint64_t)record.data;
-        if ((record.kind == LOG_CLOSE || record.kind == LOG_OFFSET) && (uint32_t)record.operand - first <= last - first)
+        if ((record.kind == LOG_OFFSET || (record.kind == LOG_CLOSE && !positions_only)) &&
+            (uint32_t)record.operand - first <= last - first)
             trailer->size = record.size | (uint64_t)LOG_NOTHING << KIND_SHIFT;
     }
 }

@@ -59,10 +59,10 @@ bool log_range(struct context *context, uintptr_t address, size_t size);
 bool log_operation(struct context *context, enum log_kind kind, uint64_t operand, const uint64_t *data, size_t words);
 bool log_defers(const struct context *context, uintptr_t start, size_t size); /* an unmap in there waits */
 
-bool log_touches(const struct context *context, uintptr_t start,
-                 size_t size); /* a rollback would change mappings there, or their bytes */
-void log_forget_descriptors(struct context *context, uint64_t first,
-                            uint64_t last); /* closed now: others may get their numbers */
+/* A rollback would change mappings there, or their bytes. */
+bool log_touches(const struct context *context, uintptr_t start, size_t size);
+/* These numbers are others' now, or may become so; `positions_only`: what was opened is still to be closed. */
+void log_forget_descriptors(struct context *context, uint64_t first, uint64_t last, bool positions_only);
 
 /* A rollback shall restore this there, where it would restore something older. */
 void log_amend(struct context *context, uintptr_t address, const void *data, size_t size);

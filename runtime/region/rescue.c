@@ -42,7 +42,7 @@ void restore_registers(struct context *context, const struct mark *mark) {
 
 void roll_back(struct context *context, const struct mark *mark) {
     budget_rescued(context, mark);
-    context->keeps_files = !is_slice(mark) && mark->patch->flags & PATCH_MAIN;
+    context->keeps_files = !is_slice(mark) && mark->patch->flags & REGION_OF_MAIN;
     log_rollback(context, mark->log);
     context->keeps_files = 0;
     context->quiet = 0;

@@ -80,19 +80,19 @@ static bool was_left(const struct context *context, const struct mark *mark) {
     return in_function < mark->patch->function_size && in_slice >= mark->slice->end - mark->slice->address;
 }
 
-/* The innermost; for stack exhaustion the outermost of the same slice: the recursion may go through it. */
-static const struct mark *choose(const struct context *context) {
-    const struct mark *inner = innermost(context), *mark = inner;
-    if (context->fault_class == FAULT_STACK_EXHAUSTION)
-        for (mark = (const struct mark *)context->marks_start + 1; !is_slice(mark) || mark->slice != inner->slice;)
-            mark++;
-    return mark;
+/* A recursion goes through it: each level that is left would only run into the end of the stack again. */
+static bool recurs(const struct context *context, const struct mark *mark) {
+    for (const struct mark *outer = (const struct mark *)context->marks_start + 1; outer < mark; outer++)
+        if (is_slice(outer) && outer->slice == mark->slice)
+            return true;
+    return false;
 }
 
 enum outcome strategy_slice(struct context *context) {
-    const struct mark *mark = choose(context);
+    const struct mark *mark = innermost(context);
     const uint64_t log_bytes = context->log - mark->log;
-    if (was_left(context, mark) || slice_repeats(context, mark) || !snapshot_restore(context, mark)) {
+    const bool recurred = context->fault_class == FAULT_STACK_EXHAUSTION && recurs(context, mark);
+    if (was_left(context, mark) || recurred || slice_repeats(context, mark) || !snapshot_restore(context, mark)) {
         while (in_checkpoint(context) && is_slice(innermost(context)))
             pop_mark(context);
         return OUTCOME_RETURN;

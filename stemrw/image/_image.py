@@ -18,7 +18,7 @@ from stemrw.image._dwarf import ResultType, result_type
 from stemrw.image._function import Function, Owner
 from stemrw.image._owners import Owners
 from stemrw.image._returns import Returns
-from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, copied, debug_file, imports, labels
+from stemrw.image._symbols import DEBUG_ROOT, FunctionSymbols, copied, debug_file, exports, imports, labels
 
 _MAXIMUM_GAP = 1 << 20
 
@@ -260,6 +260,11 @@ class Image:
     @cached_property
     def _copied(self) -> dict[int, str]:
         return copied(self.elf)
+
+    @cached_property
+    def exports(self) -> dict[str, int]:
+        """Name of each symbol that other files find in this one → its address."""
+        return exports(self.elf)
 
     def imported(self, slot: int) -> str | None:
         """Name of the library's symbol whose address the loader puts into a GOT slot."""

@@ -64,7 +64,9 @@ class Returns:
                     break
                 if i.is_jump:
                     if target is None:  # a jump table (returns if any way out exists) or an indirect tail call
-                        return self._indirect_jump_returns(i, code, depth)
+                        if self._indirect_jump_returns(i, code, depth):
+                            return True
+                        break
                     if target in code:
                         work.append(target)
                     elif self._leads_to_return(i, depth):
@@ -89,7 +91,9 @@ class Returns:
         return other is None or depth <= 1 or self._may_return(other, depth - 1)
 
     def _own(self, branch: Instruction) -> Function | None:
-        """The function of this file that is reached by way of the loader, unless another file puts one before it."""
-        name = self._image.called_name(branch)
-        named = self._image.functions_named(name) if name is not None else []
-        return named[0] if len(named) == 1 else None
+        """The function that this file exports under the name that a branch goes by way of the loader to.
+
+        Another file may put one of its own before it, which will do the like.
+        """
+        address = self._image.exports.get(self._image.called_name(branch) or "")
+        return self._image.function_at(address) if address is not None else None

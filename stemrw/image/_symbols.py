@@ -136,6 +136,11 @@ def imports(elf: Elf) -> dict[int, str]:
     return {r.place: symbols[r.symbol].name for r in bound if 0 < r.symbol < len(symbols)}
 
 
+def exports(elf: Elf) -> dict[str, int]:
+    """Name of each dynamic symbol that this file defines → its address."""
+    return {symbol.name: symbol.value for symbol in dynamic_symbols(elf)[:] if symbol.section and symbol.value}
+
+
 def copied(elf: Elf) -> dict[int, str]:
     """Address of a library's variable in this program's own memory → its name (`stderr`)."""
     symbols = dynamic_symbols(elf)

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from stemrw.image import Function
+from stemrw.image import Function, Instruction
 from stemrw.plan._flow import Sighting, Use, follow
 from stemrw.plan._operands import CALLEE_SAVED, constant_set, operands
 from stemrw.plan._reading import Reading
 
 _MAXIMUM_CALLERS = 24
+_NEAR = 10
+"""Instructions in which a vector register is looked for."""
+_THROUGH = 2
+"""Functions into which it is followed."""
 _XMM_SOURCE = re.compile(r"\bxmm0\b")
 
 
@@ -50,31 +54,47 @@ def in_loop(reading: Reading, site: Site) -> bool:
 
 
 def takes_double(reading: Reading, site: Site) -> bool:
-    """Whether xmm0 is read after the call before it is written, and rax is not.
+    """Whether xmm0 is read after the call before it is written, and rax is not."""
+    return _takes_vector(reading, site.caller, site.behind, _THROUGH, result="rax")
+
+
+def _takes_vector(reading: Reading, function: Function, start: int, depth: int, result: str = "") -> bool:
+    """Whether xmm0 is read soon, before it is written and `result` is read; also by what is called with it.
 
     A call of a function with a variable number of arguments reads as many vector registers as al says.
     """
-    read, address = reading.code(site.caller), site.behind
-    vectors = 0
-    for _ in range(10):
+    read, address, vectors = reading.code(function), start, 0
+    for _ in range(_NEAR):
         instruction = read(address)
-        if instruction is not None and instruction.is_call:
-            return vectors > 0
-        if instruction is None or instruction.is_stop or instruction.is_jump:
+        if instruction is None or instruction.is_return:
+            return False
+        callee = reading.callee(instruction)
+        if instruction.is_call or (instruction.is_unconditional and (callee or reading.image.called_name(instruction))):
+            passed_on = depth > 0 and callee is not None and _takes_vector(reading, callee, callee.entry, depth - 1)
+            return vectors > 0 or passed_on
+        if instruction.is_stop or instruction.is_jump:
             return False
         constant = constant_set(instruction)
         if constant is not None and constant[0] == "rax":
             vectors = constant[1]
-        destination, _, source = instruction.operands.partition(",")
-        if _XMM_SOURCE.search(instruction.operands):
-            if instruction.mnemonic.startswith(("pxor", "xorp", "vpxor", "vxorp")):
-                return False
-            moved = instruction.mnemonic.startswith(("mov", "cvt", "sqrt", "vmov"))
-            return bool(_XMM_SOURCE.search(source)) or not (moved and destination.strip() == "xmm0")
-        if "rax" in operands(instruction).read | operands(instruction).address:
+        reads = _reads_vector(instruction)
+        if reads is not None:
+            return reads
+        if result in operands(instruction).read | operands(instruction).address:
             return False
         address = instruction.end
     return False
+
+
+def _reads_vector(instruction: Instruction) -> bool | None:
+    """Whether an instruction reads xmm0, rather than only writes it; None: neither."""
+    if not _XMM_SOURCE.search(instruction.operands):
+        return None
+    if instruction.mnemonic.startswith(("pxor", "xorp", "vpxor", "vxorp")):
+        return False
+    destination, _, source = instruction.operands.partition(",")
+    moved = instruction.mnemonic.startswith(("mov", "cvt", "sqrt", "vmov"))
+    return bool(_XMM_SOURCE.search(source)) or not (moved and destination.strip() == "xmm0")
 
 
 def calls_again_at_once(reading: Reading, site: Site) -> bool:

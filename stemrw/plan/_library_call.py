@@ -15,14 +15,16 @@ from stemrw.image import Function
 from stemrw.plan._calls import Site, in_loop
 from stemrw.plan._consequence import End
 from stemrw.plan._frames import Candidate
+from stemrw.plan._handed import reads_what_it_sets
 from stemrw.plan._mine import Result, mine
 from stemrw.plan._reading import Reading
 from stemrw.plan._slice import call_rules
 
 _PART_OF_CODE = re.compile(
-    r"(^|/)(ld-linux|ld-musl|libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|libc\+\+)[-.]"
+    r"(^|/)(ld-linux|ld-musl|libc|libm|libmvec|libdl|librt|libpthread|libgcc_s|libatomic|libgomp|libstdc\+\+|libc\+\+|"
+    r"lib[aultm]+san|vgpreload)[-._]"
 )
-"""The runtimes of C and C++: their functions are steps of the function that calls them, and no work of their own."""
+"""The runtimes of C and C++, and what stands in for them: their functions are steps of the one that calls them."""
 
 _OVER_ALL = frozenset(("hang", "memory-exhaustion"))
 """Faults of all that has run since a region was entered, rather than of the call that runs just then."""
@@ -47,7 +49,7 @@ def library_call(localization: Localization, reading: Reading, candidates: Seque
     name = reading.image.called_name(call)
     callee = Function(call.target or call.address, 0, name, "called")
     result = mine(reading, callee, chain)
-    if result.kind == "double" or not _is_taken(result):
+    if result.kind == "double" or not _is_taken(result) or reads_what_it_sets(reading, innermost.function, call):
         return ()
     said = (
         f"the call of {name or 'another file'} lies in the outermost loop of the backtrace, which goes on if the call "

@@ -128,7 +128,7 @@ def _record(site: Site, displaced: Displaced, gate: int, displaced_at: int, imag
         values["return_value"] = region.return_value
         values["return_kind"] = image.constants[f"RETURN_{region.return_kind.upper()}"]
         values["check_address"] = region.check_address or 0
-        values["flags"] = image.constants["PATCH_MAIN"] if region.is_main else 0
+        values["flags"] = image.constants["REGION_OF_MAIN"] if region.is_main else 0
         if region.check_class is not None:
             values["check_class"] = image.fault_class(region.check_class)
     return image.structs["patch"].pack(**values)

@@ -74,6 +74,25 @@ __attribute__((noipa)) void show(int count, char **names) {
 __attribute__((noipa)) void weigh(int count, char **names) {
     for (int i = 0; i < count; i++) printf("%g\\n", tag_weight(names[i]));
 }
+__attribute__((noipa)) void take(double weight) { printf("%g\\n", weight); }
+__attribute__((noipa)) void balance(int count, char **names) {
+    for (int i = 0; i < count; i++) take(tag_weight(names[i]));
+}
+__attribute__((noipa)) void unset(int count, char **names) {
+    struct tag tag;
+    for (int i = 0; i < count; i++) {
+        printf("%s: ", names[i]);
+        tag_load(&tag, names[i]);
+        printf("%d\\n", tag.length);
+    }
+}
+static struct tag global;
+__attribute__((noipa)) void fixed(int count, char **names) {
+    for (int i = 0; i < count; i++) {
+        tag_load(&global, names[i]);
+        printf("%d\\n", global.length);
+    }
+}
 __attribute__((noipa)) void one(char *name) {
     for (int i = 0; i < 2; i++) {
         struct tag tag = {0};
@@ -96,6 +115,9 @@ int main(int argc, char **argv) {
     case 'd': nest(argc - 2, argv + 2); break;
     case 's': show(argc - 2, argv + 2); break;
     case 'w': weigh(argc - 2, argv + 2); break;
+    case 'b': balance(argc - 2, argv + 2); break;
+    case 'u': unset(argc - 2, argv + 2); break;
+    case 'f': fixed(argc - 2, argv + 2); break;
     case 'o': for (int i = 2; i < argc; i++) one(argv[i]); break;
     case 'n': lengths(argc - 2, argv + 2); break;
     }
@@ -154,6 +176,9 @@ def test_the_call_is_skipped(tool: Tool, program: Path, tmp_path: Path, command:
     [
         ("show", "its result would be used as an address without a look at it"),
         ("weigh", "its result is no integer"),
+        ("balance", "nor is it where another function takes it as it is"),
+        ("unset", "only it sets a variable that is read afterwards"),
+        ("fixed", "so it does with a fixed variable"),
         ("one", "a loop further out goes on anyway"),
         ("numbers", "it is a function of the C library"),
     ],

@@ -1,5 +1,5 @@
 // What a region has written to a file of the program's own is taken back with its position, unless others may rely on it:
-// the standard streams, files for appending, a position that another process has moved meanwhile.
+// the standard streams, files for appending, a position that another process has moved meanwhile, or has from its parent.
 // region: region
 // faults: 1
 #define _GNU_SOURCE
@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-enum way { EXTENDED, WITHIN, BOTH, APPENDED, STANDARD, SHARED, BUFFERED, SOUGHT, WAYS };
+enum way { EXTENDED, WITHIN, BOTH, APPENDED, STANDARD, SHARED, BUFFERED, SOUGHT, FORKED, WAYS };
 static FILE *stream;
 static int files[WAYS], ask[2], answer[2];
 __attribute__((noipa)) int region(enum way way, volatile int *bad) {
@@ -31,14 +31,21 @@ __attribute__((noipa)) int region(enum way way, volatile int *bad) {
         write(ask[1], "?", 1);
         read(answer[0], &letter, 1);
     }
+    if (way == FORKED) {
+        const pid_t child = fork();
+        if (child)
+            return waitpid(child, NULL, 0) == child ? -1 : 5;
+    }
     return *bad;
 }
 /* What must have happened to the file, where the region did not run. */
 static void instead(enum way way) {
-    if (way == APPENDED || way == SHARED)
+    if (way == APPENDED || way == SHARED || way == FORKED)
         write(files[way], "one two three ", 14);
     if (way == WITHIN)
         pwrite(files[way], "one two three ", 14, 2);
+    if (way == BOTH)
+        pwrite(files[way], "one two th", 10, 12);
     if (way == STANDARD)
         write(1, "standard ", 9);
     if (way == SHARED)
@@ -50,7 +57,7 @@ static void show(const char *what, int file) {
     fprintf(stderr, "%s at %ld: %ld %s\n", what, position, size, text);
 }
 int main(void) {
-    const char *const names[WAYS] = {"extended", "within", "both", "appended", "standard", "shared", "buffered", "sought"};
+    const char *const names[WAYS] = {"extended", "within", "both", "appended", "standard", "shared", "buffered", "sought", "forked"};
     dup2(1, 2); /* what is printed goes there, when standard output is a file */
     for (int i = 0; i < WAYS; i++) {
         char name[] = "/tmp/stemrw-XXXXXX";
@@ -77,15 +84,15 @@ int main(void) {
         write(answer[1], "!", 1);
         _exit(0);
     }
+    const pid_t parent = getpid();
     for (int i = 0; i < WAYS; i++) {
         if (ORACLE)
             instead(i);
         else if (region(i, NULL) != -1)
             return 5;
-        if (i != BOTH) /* what was there is gone */
-            show(names[i], files[i]);
-        else
-            fprintf(stderr, "both at %ld\n", (long)lseek(files[i], 0, SEEK_CUR));
+        if (getpid() != parent)
+            _exit(0);
+        show(names[i], files[i]);
     }
     waitpid(child, NULL, 0);
     fprintf(stream, "again\n");
