@@ -49,8 +49,10 @@ def library_call(localization: Localization, reading: Reading, candidates: Seque
     name = reading.image.called_name(call)
     callee = Function(call.target or call.address, 0, name, "called")
     result = mine(reading, callee, chain)
-    if result.kind == "double" or not _is_taken(result) or reads_what_it_sets(reading, innermost.function, call):
+    if result.kind == "double" or not _is_taken(result):
         return ()
+    if result.kind == "void" and reads_what_it_sets(reading, innermost.function, call):
+        return ()  # nothing keeps the code from that
     said = (
         f"the call of {name or 'another file'} lies in the outermost loop of the backtrace, which goes on if the call "
         f"{'just ends' if result.kind == 'void' else f'returns {result.value}'}: {'; '.join(result.evidence)}"
