@@ -48,7 +48,7 @@ void position_moved(struct context *context, uint64_t number, uint64_t result) {
         data[POSITION_END] = is_write(number) ? data[POSITION_BEFORE] + result : result;
 }
 
-/* Nobody has moved it since, and what was written began where it was. */
+/* Nobody has moved it since, and what was written went there rather than to the end. */
 static bool is_ours(uint64_t descriptor, const uint64_t *data) {
     if ((uint64_t)seek(descriptor, 0, SEEK_CUR) != data[POSITION_END])
         return false;

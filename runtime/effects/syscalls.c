@@ -235,7 +235,8 @@ void after_syscall(struct context *context) {
         after_memory(context, number, result);
     } else if (number == NR_prctl || number == NR_seccomp) {
         context->state->sealed = result < -4096ull; /* else it was refused, or only asked what there is */
-    } else if (result == 0) {                       /* a forked child */
+    } else if (result == 0) {
+        /* A forked child. */
         after_fork(context, number);
     }
 }

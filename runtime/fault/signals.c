@@ -201,8 +201,8 @@ static void on_signal(int signal, struct os_siginfo *info, struct os_context *at
         degrade(context->state, innermost(context)->patch, REASON_STRATEGY);
     if (dies && signal == OS_SIGSYS) /* does not come again by itself: the system call is over */
         lend(signal, info);
-    if (dies || !in_checkpoint(
-                    context)) { /* a function without checkpoint is emulated: the fault is the program's own, there */
+    /* A function without checkpoint is emulated: there the fault is the program's own. */
+    if (dies || !in_checkpoint(context)) {
         at->rip = pc;
         leave_cache(context, at);
         return; /* it comes once more, outside of any region */

@@ -140,8 +140,8 @@ static bool redirect_module(const struct link_map *module) {
         if (entry[0] >= DT_TAGS)
             continue;
         const bool is_size = entry[0] == DT_RELASZ || entry[0] == DT_PLTRELSZ;
-        tags[entry[0]] =
-            !is_size && entry[1] < module->bias ? entry[1] + module->bias : entry[1]; /* musl's: as linked */
+        const bool as_linked = !is_size && entry[1] < module->bias; /* by musl */
+        tags[entry[0]] = as_linked ? entry[1] + module->bias : entry[1];
     }
     return redirect_table(module, tags, tags[DT_RELA], tags[DT_RELASZ]) &&
            redirect_table(module, tags, tags[DT_JMPREL], tags[DT_PLTRELSZ]);

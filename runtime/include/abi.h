@@ -56,10 +56,9 @@ enum patch_kind {
     PATCH_START = 2,   /* program entry point or first initialiser: prepare the runtime, then go on natively */
     PATCH_OBSERVE = 3, /* emulate this call without checkpoint: its system calls must be seen (sigaction@plt …) */
     PATCH_STOP = 4,    /* last finaliser of a shared object: give everything back, then go on natively */
-    PATCH_PROTECT =
-        6,           /* mprotect and its kin: code may be about to change; look at the arguments, then go on natively */
-    PATCH_STONE = 5, /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
-                        of the program: tells the original bytes, its boundaries are all 255 */
+    PATCH_STONE = 5,   /* padding that holds the jump to the gate of an entry with room for a short jump only; no code
+                          of the program: tells the original bytes, its boundaries are all 255 */
+    PATCH_PROTECT = 6, /* mprotect and its kin: code may be about to change; look at the arguments, then natively */
 };
 
 enum patch_flags {
@@ -114,8 +113,8 @@ struct patch {
     uint32_t displaced;     /* offset of the displaced instructions, which end with a jump behind the patch */
     uint8_t length;         /* overwritten bytes, whole instructions: 2 … 24 */
     uint8_t original[31];   /* the overwritten bytes; the rest is 0 */
-    uint8_t
-        boundaries[32]; /* [i]: offset of the displaced copy of the instruction that began at address+i; 255: none */
+    /* [i]: offset of the displaced copy of the instruction that began at address+i; 255: none */
+    uint8_t boundaries[32];
 };
 
 /* A gate is

@@ -26,12 +26,12 @@ enum rule_kind {
     /* Before the instruction at .address: value[0] bytes of a program (enum operation) follow in value[1…4] of this
      * rule and of those behind it, 32 bytes in each; what it computes must not be 0. */
     RULE_PREDICATE = 19,
-    RULE_ESCALATE =
-        17, /* rescues that change nothing, that look alike, CPU milliseconds of such (region/escalate.c); 0: any */
+    /* Rescues that change nothing, that look alike, CPU milliseconds of such (region/escalate.c); 0: any. */
+    RULE_ESCALATE = 17,
 
-    /* Strategies (docs/strategies.md). */
-    RULE_STRATEGY =
-        25,          /* enum strategy; what it may use: see there; .address: of pthread_exit where it is in the file */
+    /* Strategies (docs/strategies.md).  The first: enum strategy; what it may use, see there; .address: of pthread_exit
+     * where that is in the file. */
+    RULE_STRATEGY = 25,
     RULE_SLICE = 26, /* [address, end) is entered at .address only; where the program goes on after a fault in it */
     RULE_SLICE_EXIT = 27, /* control that gets to .address has left the slice */
     RULE_SLICE_SET = 28,  /* general register value[0] is value[1] then, after a fault in the slice at .address */

@@ -207,16 +207,15 @@ enum service {
     SERVICE_LOG_OTHER, /* a store of unusual form: the instruction's address, as a slot, in .argument[0] */
     SERVICE_SYSCALL,   /* before a system call; .target: address behind it */
     SERVICE_SYSCALL_DONE,
-    SERVICE_NATIVE, /* give up emulation here: where, as a slot, in .argument[0], reason in .argument[1] */
-    SERVICE_STACK,  /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
-    SERVICE_EPOCH,  /* epochs are used up */
-    SERVICE_HOOK,   /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
-    SERVICE_CHECK,  /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
-    SERVICE_TICK,   /* a slice of ticks is used up */
-    SERVICE_GUARD,  /* before an access that a rule wants checked: the instruction's address, as a slot, in .argument[0]
-                     */
-    SERVICE_ENTER,  /* outermost entry of a region that has no translation yet: .target */
-    SERVICE_RETURN, /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
+    SERVICE_NATIVE,  /* give up emulation here: where, as a slot, in .argument[0], reason in .argument[1] */
+    SERVICE_STACK,   /* rsp was loaded with something: is it still ours? next instruction, as a slot, in .argument[0] */
+    SERVICE_EPOCH,   /* epochs are used up */
+    SERVICE_HOOK,    /* a function that is undone as an operation is called: its address, as a slot, in .argument[0] */
+    SERVICE_CHECK,   /* an instruction that is looked at before it executes: its address, as a slot, in .argument[0] */
+    SERVICE_TICK,    /* a slice of ticks is used up */
+    SERVICE_GUARD,   /* before an access that a rule wants checked: its instruction, as a slot, in .argument[0] */
+    SERVICE_ENTER,   /* outermost entry of a region that has no translation yet: .target */
+    SERVICE_RETURN,  /* a ret is not known to be its call's (fault/stack.h): .argument[0] */
     SERVICE_ENTERED, /* the checkpoint of a region was made whose strategy wants to know */
     SERVICE_SLICE,   /* a slice begins, or ends: the address, as a slot, in .argument[0] */
     SERVICE_COUNT,

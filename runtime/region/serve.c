@@ -370,8 +370,7 @@ static bool log_other_store(struct context *context) {
     if (at.memory == MEMORY_OTHER && at.address_size_override)
         address = (uint32_t)address;
     if (at.memory == MEMORY_MASKED && at.segment == 0x64)
-        address +=
-            context->owner; /* for strings and movdir64b it stands before the source: what is written lies in es */
+        address += context->owner; /* strings and movdir64b have it before the source, and write to es */
     const bool masked = at.memory == MEMORY_MASKED;
     if (!masked && at.stack == STACK_NONE && overwrites(context, address, size))
         return true;

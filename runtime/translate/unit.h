@@ -75,8 +75,7 @@ struct cold {
     enum cold_kind kind;
     uint32_t instruction; /* COLD_LOG, COLD_CHECK */
     uint32_t slot;        /* COLD_LINK, COLD_JUMP, COLD_LOOP */
-    uint32_t
-        back; /* COLD_LOG, COLD_CHECK, COLD_TICK: offset of the store itself, of what follows the check or tick … */
+    uint32_t back;    /* COLD_LOG, COLD_CHECK, COLD_TICK: offset of the store, of what follows the check or tick … */
     uint32_t behind;  /* … and of what follows it */
     uintptr_t source; /* the instruction that it belongs to */
     uint32_t at;      /* offset of this cold part, when emitted */
